@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Evidence } from '../model/evidence.ts';
+import { type Bounds, now } from './command.ts';
+
+/**
+ * Reads files below `root`, the root file system they belong to; /proc and /sys are the agent's own, so that they show
+ * the network namespace it is in. One plain file gives its content; several, or a pattern (`*` in the last part), give
+ * each file behind a line `==> PATH <==`, and files that do not exist are left out, as a missing directory of drop-ins is
+ * no error.
+ */
+export function readFiles(files: readonly string[], root: string, bounds: Bounds): Evidence {
+  const startedMs = now();
+  const [only] = files;
+  const result =
+    files.length === 1 && only !== undefined && !only.includes('*') ? readOne(only, root, bounds) : readMany(files, root, bounds);
+  return { argv: ['cat', ...files], ...result, startedMs, durationMs: now() - startedMs };
+}
+
+type Read = Pick<Evidence, 'exitCode' | 'stdout' | 'stderr' | 'truncated' | 'fault'>;
+
+function readOne(path: string, root: string, bounds: Bounds): Read {
+  try {
+    return capped(readFileSync(located(path, root)), bounds);
+  } catch (error) {
+    return failure(path, error);
+  }
+}
+
+function readMany(files: readonly string[], root: string, bounds: Bounds): Read {
+  const parts: Buffer[] = [];
+  for (const path of files.flatMap((file) => expand(file, root))) {
+    try {
+      const content = readFileSync(located(path, root));
+      const newline = content.length > 0 && content.at(-1) !== 10 ? '\n' : '';
+      parts.push(Buffer.from(`==> ${path} <==\n`), content, Buffer.from(newline));
+    } catch (error) {
+      if (!isMissing(error)) return failure(path, error);
+    }
+  }
+  return capped(Buffer.concat(parts), bounds);
+}
+
+function capped(content: Buffer, { maxBytes }: Bounds): Read {
+  const truncated = content.length > maxBytes;
+  return { exitCode: truncated ? null : 0, stdout: content.toString('utf8', 0, maxBytes), stderr: '', truncated };
+}
+
+function failure(path: string, error: unknown): Read {
+  const { code } = error as NodeJS.ErrnoException;
+  if (isMissing(error)) return { exitCode: 1, stdout: '', stderr: `cat: ${path}: No such file or directory`, truncated: false };
+  const denied = code === 'EACCES' || code === 'EPERM';
+  const stderr = `cat: ${path}: ${denied ? 'Permission denied' : String(error)}`;
+  return { exitCode: null, stdout: '', stderr, truncated: false, fault: denied ? 'denied' : 'failed' };
+}
+
+function isMissing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+function located(path: string, root: string): string {
+  return path.startsWith('/proc/') || path.startsWith('/sys/') ? path : join(root, path);
+}
+
+function expand(pattern: string, root: string): readonly string[] {
+  const name = basename(pattern);
+  if (!name.includes('*')) return [pattern];
+  const [prefix = '', suffix = ''] = name.split('*', 2);
+  try {
+    return readdirSync(located(dirname(pattern), root))
+      .filter((entry) => entry.length >= prefix.length + suffix.length && entry.startsWith(prefix) && entry.endsWith(suffix))
+      .sort()
+      .map((entry) => join(dirname(pattern), entry));
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}

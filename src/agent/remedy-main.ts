@@ -1,0 +1,22 @@
+import { hostname } from 'node:os';
+import { readPublicKey, serveRemedy } from './remedy.ts';
+
+const key = process.env['NETCHECK_APPROVAL_KEY'] ?? '/etc/netcheck/approval-key.pub';
+
+serveRemedy({
+  input: process.stdin,
+  output: process.stdout,
+  root: '/proc/1/root',
+  node: process.env['NETCHECK_NODE'] ?? hostname(),
+  publicKey: readPublicKey(key),
+  clock: Date.now,
+}).then(
+  (exitCode) => {
+    process.exitCode = exitCode;
+    process.stdin.destroy();
+  },
+  (error: unknown) => {
+    process.stderr.write(`netcheck-agent: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(3);
+  },
+);

@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { nodeEntity } from '../../../model/entity.ts';
+import { type HopPattern, nodePlace } from '../../../model/hop.ts';
+import type { Inventory } from '../../../model/inventory.ts';
+import { type Draft, defineCheck, ok, type Probed } from '../../kit/check.ts';
+import { flannelNodes } from '../../kit/flannel.ts';
+import { type Link, parseLinks } from '../../kit/links.ts';
+import { nodeNetwork } from '../../kit/node-network.ts';
+import { groupPairs, type OrderedPair, type PairGroup } from '../../kit/pairs.ts';
+import { ADDRESSES } from '../../kit/readings.ts';
+
+type Facts = { readonly links: readonly Link[] };
+
+/** F1. Source: "flannel communication abnormal", G1: UDP 8472 leaves and none arrives, while other UDP ports pass. */
+export const vxlanPortBlocked = defineCheck({
+  id: 'vxlan-port-blocked',
+  row: 'F1',
+  layer: 'L4',
+  scope: 'cluster',
+  title: 'The VXLAN port is blocked between nodes',
+  why: 'The nodes reach each other, their pods do not: something in between drops the UDP port of the overlay.',
+  codes: {
+    'vxlan-port-blocked': 'The UDP port of the VXLAN overlay does not get through between nodes that reach each other otherwise.',
+  },
+  params: z.strictObject({}),
+  collect: { addresses: ADDRESSES },
+  parse({ addresses }) {
+    const links = parseLinks(addresses);
+    return links.outcome === 'ok' ? ok<Facts>({ links: links.facts }) : links;
+  },
+  evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) => {
+    if (flannelNodes(inventory).length === 0) return [];
+    const port = overlayPort(facts, inventory);
+    if (port === null) return [];
+    const measured = measure(probed);
+    const blocked = measured.filter(({ isBlocked }) => isBlocked);
+    return groupPairs(blocked, measured).map((group) => draftOf(group, port, blocked));
+  },
+});
+
+/** An ordered pair: whether the overlay fails from one to the other while the network below does not, and how that was seen. */
+type Measured = OrderedPair & { readonly isBlocked: boolean; readonly isOneWay: boolean; readonly proof: readonly Probed[] };
+
+function overlayPort(facts: ReadonlyMap<string, Facts>, inventory: Inventory): number | null {
+  for (const [name, { links }] of facts) {
+    const node = inventory.nodes.find((candidate) => candidate.name === name);
+    const port = node === undefined ? undefined : nodeNetwork(node, links).overlay?.vxlan?.port;
+    if (port !== undefined) return port;
+  }
+  return null;
+}
+
+/**
+ * Compares, for each ordered pair, the probes of the nodes' own addresses with those of the pod bridges. One-way
+ * datagrams decide where both networks were measured with them; else a pair counts when nothing comes back at all.
+ */
+function measure(probed: readonly Probed[]): readonly Measured[] {
+  const below = byPair(probed, 'node-to-node');
+  const above = byPair(probed, 'node-to-pod-network');
+  return [...above].map(([key, overlay]) => {
+    const [from = '', to = ''] = key.split('>', 2);
+    const underlay = below.get(key) ?? [];
+    const oneWay = overlay.find(({ probe }) => probe.method === 'udp');
+    const control = underlay.find(({ probe }) => probe.method === 'udp');
+    const isUp = underlay.some(({ probe, result }) => probe.method !== 'arp' && result.status === 'pass');
+    const isMeasured = oneWay !== undefined && oneWay.result.status !== 'unknown' && control?.result.status === 'pass';
+    const twoWay = overlay.filter(({ probe }) => probe.method !== 'udp');
+    const isSilent =
+      twoWay.length > 0 &&
+      twoWay.every(({ result }) => result.status === 'fail' && result.delivered === 0 && result.how === 'timeout');
+    const isBlocked = isUp && isSilent && (!isMeasured || oneWay.result.delivered === 0);
+    const proof = [oneWay, control, ...twoWay].filter((item): item is Probed => item !== undefined);
+    return { from, to, isBlocked, isOneWay: isMeasured, proof };
+  });
+}
+
+function byPair(probed: readonly Probed[], check: string): ReadonlyMap<string, readonly Probed[]> {
+  return Map.groupBy(
+    probed.filter(({ probe }) => probe.check === check && probe.to.node !== null),
+    ({ probe }) => `${probe.from.node}>${probe.to.node}`,
+  );
+}
+
+function draftOf(group: PairGroup, port: number, blocked: readonly Measured[]): Draft {
+  const members = blocked.filter((pair) => group.pairs.some(({ from, to }) => from === pair.from && to === pair.to));
+  const hasDirection = members.every(({ isOneWay }) => isOneWay);
+  const { where, at } = group.kind === 'node' ? placeOfNode(group, hasDirection) : placeOfPair(group, hasDirection);
+  return {
+    code: 'vxlan-port-blocked',
+    entity: nodeEntity(group.kind === 'node' ? group.node : group.a),
+    certainty: 'inferred',
+    at,
+    harms: [{ proto: 'udp', dport: port }],
+    summary: `UDP ${port}, the VXLAN overlay, does not get through ${where}; the nodes reach each other otherwise, other UDP ports included`,
+    advice: `Open UDP ${port} between the nodes (security group, firewall, ACL). Where that cannot be had soon, flannel can be moved to another port such as 8475, or to host-gw where the nodes share a link.`,
+    evidence: members
+      .flatMap(({ proof }) => proof)
+      .slice(0, 6)
+      .map(({ probe, result }) => ({
+        where: probe.from.node,
+        source: probe.id,
+        text: `${result.delivered} of ${result.sent} arrived`,
+      })),
+  };
+}
+
+function placeOfNode(
+  { node, in: into, out }: Extract<PairGroup, { kind: 'node' }>,
+  hasDirection: boolean,
+): { where: string; at: HopPattern[] } {
+  const place = nodePlace(node);
+  if (into && out) {
+    const way = hasDirection ? 'either way between' : 'between';
+    return { where: `${way} ${node} and any other node`, at: [{ place, point: 'port' }] };
+  }
+  return out
+    ? { where: `from ${node} to any other node`, at: [{ place, point: 'port', dir: 'out' }] }
+    : { where: `to ${node} from any other node`, at: [{ place, point: 'port', dir: 'in' }] };
+}
+
+function placeOfPair(
+  { a, b, both }: Extract<PairGroup, { kind: 'pair' }>,
+  hasDirection: boolean,
+): { where: string; at: HopPattern[] } {
+  const there: HopPattern = { place: 'net', point: 'wire', via: `${nodePlace(a)}>${nodePlace(b)}` };
+  const back: HopPattern = { place: 'net', point: 'wire', via: `${nodePlace(b)}>${nodePlace(a)}` };
+  if (hasDirection && !both) return { where: `from ${a} to ${b}`, at: [there] };
+  return { where: `${hasDirection ? 'either way ' : ''}between ${a} and ${b}`, at: [there, back] };
+}

@@ -1,0 +1,44 @@
+import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
+import { kubernetesService } from './api/kubernetes-service/index.ts';
+import { clusterDns } from './dns/cluster-dns/index.ts';
+import { corednsMetrics } from './dns/coredns-metrics/index.ts';
+import { peerEntriesWrong } from './flannel/peer-entries-wrong/index.ts';
+import { vxlanPortBlocked } from './flannel/vxlan-port-blocked/index.ts';
+import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.ts';
+import type { Check } from './kit/check.ts';
+import type { ProbeKind } from './kit/probe.ts';
+import { ipForwardOff } from './linux/ip-forward-off/index.ts';
+import { staleNeighbour } from './linux/stale-neighbour/index.ts';
+import { fullSizePackets } from './mesh/full-size-packets/index.ts';
+import { icmpFiltered } from './mesh/icmp-filtered/index.ts';
+import { nodeToNode } from './mesh/node-to-node/index.ts';
+import { nodeToPod } from './mesh/node-to-pod/index.ts';
+import { nodeToPodNetwork } from './mesh/node-to-pod-network/index.ts';
+import { pathMtuBlackHole } from './mesh/path-mtu-black-hole/index.ts';
+import { podToGateway } from './mesh/pod-to-gateway/index.ts';
+import { podToPod } from './mesh/pod-to-pod/index.ts';
+
+/** Every check, by its folder. A test compares this map with the directory. */
+export const CHECKS: Readonly<Record<string, Check>> = {
+  'linux/ip-forward-off': ipForwardOff,
+  'linux/stale-neighbour': staleNeighbour,
+  'mesh/icmp-filtered': icmpFiltered,
+  'mesh/path-mtu-black-hole': pathMtuBlackHole,
+  'flannel/peer-entries-wrong': peerEntriesWrong,
+  'flannel/vxlan-port-blocked': vxlanPortBlocked,
+  'flannel/vxlan-settings-mismatch': vxlanSettingsMismatch,
+};
+
+/** Every kind of probe, by its folder. */
+export const PROBES: Readonly<Record<string, ProbeKind>> = {
+  'mesh/node-to-node': nodeToNode,
+  'mesh/node-to-pod-network': nodeToPodNetwork,
+  'mesh/node-to-pod': nodeToPod,
+  'mesh/pod-to-pod': podToPod,
+  'mesh/pod-to-gateway': podToGateway,
+  'mesh/full-size-packets': fullSizePackets,
+  'dns/coredns-metrics': corednsMetrics,
+  'dns/cluster-dns': clusterDns,
+  'api/api-server-to-kubelet': apiServerToKubelet,
+  'api/kubernetes-service': kubernetesService,
+};

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import type { Evidence } from '../../../model/evidence.ts';
+import type { Inventory } from '../../../model/inventory.ts';
+import { type EvidenceOf, incomplete, ok, type Parsed, type Probed, unknown } from '../check.ts';
+import type { FlowContext } from '../flows.ts';
+import { type Link, parseLinks } from '../links.ts';
+import { nodeNetwork } from '../node-network.ts';
+import { ADDRESSES, BRIDGE_CALLS_IPTABLES } from '../readings.ts';
+import type { Table } from './ast.ts';
+import { FILTER_READINGS, parseRulesets } from './rulesets.ts';
+
+/** What a check needs to send a node's must-work flows through its rules. */
+export const FILTER_COLLECT = { ...FILTER_READINGS, links: ADDRESSES, bridgeCalls: BRIDGE_CALLS_IPTABLES } as const;
+
+/** A node's rules and devices, and whether rules see frames that stay on a bridge. */
+export type FilterFacts = { readonly tables: readonly Table[]; readonly links: readonly Link[]; readonly bridged: boolean };
+
+/** Reduces the readings of `FILTER_COLLECT`; all of them have to be complete. */
+export function parseFilter(evidence: EvidenceOf<typeof FILTER_COLLECT>): Parsed<FilterFacts> {
+  const tables = parseRulesets(evidence);
+  if (tables.outcome !== 'ok') return tables;
+  const links = parseLinks(evidence.links);
+  if (links.outcome !== 'ok') return links;
+  const bridged = parseSwitch(evidence.bridgeCalls);
+  if (bridged.outcome !== 'ok') return bridged;
+  return ok({ tables: tables.facts, links: links.facts, bridged: bridged.facts });
+}
+
+const Switch = z.enum(['0', '1']);
+
+/** Without br_netfilter there is no such file, and rules do not see bridged frames. */
+function parseSwitch(evidence: Evidence): Parsed<boolean> {
+  if (evidence.exitCode === 1 && evidence.fault === undefined && /No such file/.test(evidence.stderr)) return ok(false);
+  const gap = incomplete(evidence);
+  if (gap !== null) return unknown(gap);
+  const read = Switch.safeParse(evidence.stdout.trim());
+  return read.success ? ok(read.data === '1') : unknown(`${evidence.argv.join(' ')}: unreadable output`);
+}
+
+/** The flows' context of a node, or null for one that the API server does not know. */
+export function filterContext(
+  name: string,
+  facts: FilterFacts,
+  inventory: Inventory,
+  probed: readonly Probed[],
+): FlowContext | null {
+  const node = inventory.nodes.find((candidate) => candidate.name === name);
+  if (node === undefined) return null;
+  return {
+    inventory,
+    node,
+    network: nodeNetwork(node, facts.links),
+    bridged: facts.bridged,
+    probes: probed.map(({ probe }) => probe),
+  };
+}

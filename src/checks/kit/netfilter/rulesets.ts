@@ -1,0 +1,60 @@
+import type { Evidence } from '../../../model/evidence.ts';
+import { incomplete, ok, type Parsed, parseComplete, unsupported } from '../check.ts';
+import { RULES_IPTABLES_NFT, RULES_LEGACY, RULES_NFT } from '../readings.ts';
+import type { System, Table } from './ast.ts';
+import { type IptablesSave, parseIptablesSave } from './iptables-save.ts';
+import { parseNft } from './nft.ts';
+
+/** The rules of all three systems; a check that looks at packet filters collects these. */
+export const FILTER_READINGS = { legacy: RULES_LEGACY, iptablesNft: RULES_IPTABLES_NFT, nft: RULES_NFT } as const;
+
+/** The command that a rule of each system was read by, for citing it. */
+export const READ_BY: Readonly<Record<System, string>> = {
+  legacy: RULES_LEGACY.argv.join(' '),
+  'iptables-nft': RULES_IPTABLES_NFT.argv.join(' '),
+  nft: RULES_NFT.argv.join(' '),
+};
+
+/** What the tools say on a kernel without the system that they ask for. Source: iptables nft.c, nftables mnl.c. */
+const NOT_IN_KERNEL = /(Protocol|Operation) not supported|Address family not supported/;
+
+/**
+ * All tables of a node. A system that the kernel does not have holds no rules; without any of them the node has no packet
+ * filter (`unsupported`). If one of the three cannot be read, nothing can be said of a packet, and the outcome is `unknown`.
+ */
+export function parseRulesets(evidence: {
+  readonly legacy: Evidence;
+  readonly iptablesNft: Evidence;
+  readonly nft: Evidence;
+}): Parsed<readonly Table[]> {
+  const none: IptablesSave = { tables: [], incompatible: [] };
+  const legacy = readSystem(evidence.legacy, (stdout) => parseIptablesSave(stdout, 'legacy'), none);
+  const iptablesNft = readSystem(evidence.iptablesNft, (stdout) => parseIptablesSave(stdout, 'iptables-nft'), none);
+  const nft = readSystem(evidence.nft, parseNft, []);
+  if (legacy.outcome !== 'ok') return legacy;
+  if (iptablesNft.outcome !== 'ok') return iptablesNft;
+  if (nft.outcome !== 'ok') return nft;
+  if (legacy.facts.tables.length === 0 && isAbsent(evidence.nft) && isAbsent(evidence.iptablesNft)) {
+    return unsupported('this kernel has no packet filter');
+  }
+  return ok([...legacy.facts.tables, ...joinTables(iptablesNft.facts, nft.facts)]);
+}
+
+function readSystem<F>(evidence: Evidence, read: (stdout: string) => F, none: F): Parsed<F> {
+  return isAbsent(evidence) ? ok(none) : parseComplete(evidence, read);
+}
+
+function isAbsent(evidence: Evidence): boolean {
+  return (
+    incomplete(evidence) !== null && evidence.fault === undefined && !evidence.truncated && NOT_IN_KERNEL.test(evidence.stderr)
+  );
+}
+
+/**
+ * The tables of iptables-nft and of nft. Both tools show iptables-nft's tables; its own tool shows what their matches
+ * compare, so that its version is taken, except for tables that it refuses to print.
+ */
+export function joinTables(iptablesNft: IptablesSave, nft: readonly Table[]): Table[] {
+  const own = new Set(iptablesNft.tables.map((table) => table.name));
+  return [...iptablesNft.tables, ...nft.filter((table) => table.family !== 'ip' || !own.has(table.name))];
+}

@@ -1,0 +1,35 @@
+import type { Node } from '../../model/inventory.ts';
+import { addressAt, firstIPv4, isWithin } from './cidr.ts';
+import type { Link } from './links.ts';
+
+/**
+ * The devices of a node that cluster traffic goes through, found out from what is there: `uplink` holds the node's own
+ * address; `bridge` is the pod bridge (holds the first address of the podCIDR); `overlay` is the VXLAN device of the
+ * pod network. Any of them may be null.
+ */
+export type NodeNetwork = {
+  readonly uplink: Link | null;
+  readonly bridge: Link | null;
+  readonly overlay: Link | null;
+};
+
+/** Finds the devices of a node by the addresses they hold, never by name. */
+export function nodeNetwork(node: Node, links: readonly Link[]): NodeNetwork {
+  const podCIDR = firstIPv4(node.podCIDRs);
+  const holds = (link: Link, ip: string): boolean => link.addresses.some((address) => address.ip === ip);
+  return {
+    uplink: (node.ip !== null && links.find((link) => holds(link, node.ip ?? ''))) || null,
+    bridge:
+      (podCIDR !== null && links.find((link) => link.kind === 'bridge' && holds(link, addressAt(podCIDR, 1)))) ||
+      (podCIDR !== null &&
+        links.find((link) => link.kind === 'bridge' && link.addresses.some((a) => a.family === 4 && isWithin(a.ip, podCIDR)))) ||
+      null,
+    overlay:
+      links.find(
+        (link) =>
+          link.vxlan !== null && podCIDR !== null && link.addresses.some((a) => a.family === 4 && isWithin(a.ip, podCIDR)),
+      ) ??
+      links.find((link) => link.vxlan !== null && link.name.startsWith('flannel')) ??
+      null,
+  };
+}

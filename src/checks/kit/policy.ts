@@ -1,0 +1,98 @@
+import type { Inventory, LabelSelector, NetworkPolicy, Node, Pod, PolicyPeer, PolicyRule } from '../../model/inventory.ts';
+import { isWithin } from './cidr.ts';
+
+/** The policy, `NAMESPACE/NAME`, that isolates a pod without allowing this traffic, and in which direction. */
+export type Denial = { readonly policy: string; readonly direction: 'ingress' | 'egress' };
+
+/**
+ * Whether the NetworkPolicies deny traffic from a pod or a node to a pod, or null when they allow it. Both directions are
+ * looked at: egress of the source, ingress of the target. A pod is isolated by any policy that selects it and then
+ * reached only by what some policy allows. Traffic between a pod and its own node is always allowed; ICMP counts as
+ * denied unless all ports are open, because the API leaves it to the implementation.
+ * Source: kubernetes.io, Concepts, Network Policies.
+ */
+export function denies(
+  inventory: Inventory,
+  from: Pod | Node,
+  to: Pod,
+  protocol: 'TCP' | 'UDP' | 'ICMP',
+  port?: number,
+): Denial | null {
+  const traffic: Traffic = { protocol, port: port ?? null };
+  if (isPod(from) && !from.hostNetwork) {
+    const egress = inventory.policies.filter((policy) => policy.egress !== null && selectsPod(policy, from));
+    const refused = refusedBy(inventory, egress, (policy) => policy.egress ?? [], to, traffic);
+    if (refused !== null) return { policy: refused, direction: 'egress' };
+  }
+  if (!isPod(from) && from.name === to.node) return null;
+  const ingress = inventory.policies.filter((policy) => policy.ingress !== null && selectsPod(policy, to));
+  const refused = refusedBy(inventory, ingress, (policy) => policy.ingress ?? [], from, traffic);
+  return refused === null ? null : { policy: refused, direction: 'ingress' };
+}
+
+type Traffic = { readonly protocol: 'TCP' | 'UDP' | 'ICMP'; readonly port: number | null };
+
+function refusedBy(
+  inventory: Inventory,
+  policies: readonly NetworkPolicy[],
+  rulesOf: (policy: NetworkPolicy) => readonly PolicyRule[],
+  peer: Pod | Node,
+  traffic: Traffic,
+): string | null {
+  const [first] = policies;
+  if (first === undefined) return null;
+  const allowed = policies.some((policy) =>
+    rulesOf(policy).some(
+      (rule) =>
+        (rule.peers.length === 0 || rule.peers.some((candidate) => matchesPeer(inventory, policy, candidate, peer))) &&
+        (rule.ports.length === 0 || rule.ports.some((candidate) => matchesPort(candidate, traffic))),
+    ),
+  );
+  return allowed ? null : `${first.namespace}/${first.name}`;
+}
+
+function isPod(subject: Pod | Node): subject is Pod {
+  return 'namespace' in subject;
+}
+
+function selectsPod(policy: NetworkPolicy, pod: Pod): boolean {
+  return policy.namespace === pod.namespace && !pod.hostNetwork && matchesSelector(policy.podSelector, pod.labels);
+}
+
+function matchesPeer(inventory: Inventory, policy: NetworkPolicy, peer: PolicyPeer, subject: Pod | Node): boolean {
+  if (peer.ipBlock !== undefined) {
+    const { cidr, except } = peer.ipBlock;
+    return subject.ip !== null && isWithin(subject.ip, cidr) && !except.some((block) => isWithin(subject.ip ?? '', block));
+  }
+  if (!isPod(subject)) return false;
+  const inNamespace =
+    peer.namespaceSelector === undefined
+      ? subject.namespace === policy.namespace
+      : matchesSelector(
+          peer.namespaceSelector,
+          inventory.namespaces.find(({ name }) => name === subject.namespace)?.labels ?? {},
+        );
+  return inNamespace && (peer.podSelector === undefined || matchesSelector(peer.podSelector, subject.labels));
+}
+
+function matchesPort(rule: PolicyRule['ports'][number], { protocol, port }: Traffic): boolean {
+  if (protocol === 'ICMP' || rule.protocol !== protocol) return false;
+  if (rule.port === null) return true;
+  // A named port resolves per pod; not knowing it is no proof that the traffic is denied.
+  if (typeof rule.port === 'string' || port === null) return true;
+  return port >= rule.port && port <= (rule.endPort ?? rule.port);
+}
+
+/** Whether labels match a selector; an empty selector matches everything. */
+export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
+  const equal = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value);
+  return (
+    equal &&
+    (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
+      const value = labels[key];
+      if (operator === 'In') return value !== undefined && values.includes(value);
+      if (operator === 'NotIn') return value === undefined || !values.includes(value);
+      return (operator === 'Exists') === (value !== undefined);
+    })
+  );
+}

@@ -1,0 +1,82 @@
+import type { Reading } from './check.ts';
+
+/*
+ * Readings that several checks, the plan and the dataplanes share. Two checks that ask for the same reading get the same
+ * evidence: it is collected once per node and run.
+ */
+
+/** All devices of the node with their addresses, counters and the details of their kind (iproute2 `ip -json address`). */
+export const ADDRESSES = {
+  in: 'node',
+  when: 'start',
+  argv: ['ip', '-j', '-d', '-s', 'address', 'show'],
+} as const satisfies Reading;
+
+/** Every route of every table, local ones too. */
+export const ROUTES = { in: 'node', argv: ['ip', '-j', 'route', 'show', 'table', 'all'] } as const satisfies Reading;
+
+/** Neighbour entries of every device, with the moment they were last used, confirmed and updated. */
+export const NEIGHBOURS = { in: 'node', when: 'end', argv: ['ip', '-j', '-s', 'neighbour', 'show'] } as const satisfies Reading;
+
+/** Forwarding database entries of every bridge port and VXLAN device. */
+export const FDB = { in: 'node', argv: ['bridge', '-j', 'fdb', 'show'] } as const satisfies Reading;
+
+/** Rules of iptables-legacy, with packet counters. */
+export const RULES_LEGACY = { in: 'node', when: 'end', argv: ['iptables-legacy-save', '-c'] } as const satisfies Reading;
+
+/** Rules of iptables-nft, with packet counters. */
+export const RULES_IPTABLES_NFT = { in: 'node', when: 'end', argv: ['iptables-nft-save', '-c'] } as const satisfies Reading;
+
+/** The whole nftables ruleset, iptables-nft's tables among it, with counters. */
+export const RULES_NFT = { in: 'node', when: 'end', argv: ['nft', '-j', 'list', 'ruleset'] } as const satisfies Reading;
+
+/** Whether frames that stay on a bridge are shown to iptables (br_netfilter). */
+export const BRIDGE_CALLS_IPTABLES = {
+  in: 'node',
+  files: ['/proc/sys/net/bridge/bridge-nf-call-iptables'],
+} as const satisfies Reading;
+
+/** The name of every process on the host, cut at 15 characters as the kernel keeps it. */
+export const PROCESS_NAMES = { in: 'node', argv: ['ps', '-e', '-o', 'comm='] } as const satisfies Reading;
+
+/** The limits of the neighbour table. */
+export const NEIGHBOUR_LIMITS = {
+  in: 'node',
+  when: 'start',
+  argv: ['ip', '-j', 'ntable', 'show', 'name', 'arp_cache'],
+} as const satisfies Reading;
+
+/** The node's own neighbour entries, as the kernel lists them. */
+export const NEIGHBOUR_COUNT = { in: 'node', when: 'start', files: ['/proc/net/arp'] } as const satisfies Reading;
+
+/** Entries in the connection-tracking table, and how many it holds at most. */
+export const CONNTRACK_FREE = {
+  in: 'node',
+  when: 'start',
+  files: ['/proc/sys/net/netfilter/nf_conntrack_count', '/proc/sys/net/netfilter/nf_conntrack_max'],
+} as const satisfies Reading;
+
+/** Forwarding and reverse path filter of every device (iproute2 `ip netconf`). */
+export const NETCONF = { in: 'node', argv: ['ip', '-j', '-4', 'netconf', 'show'] } as const satisfies Reading;
+
+/** Every file that `sysctl --system` loads, from the host's own file system. */
+export const SYSCTL_FILES = {
+  in: 'node',
+  files: [
+    '/etc/sysctl.d/*.conf',
+    '/run/sysctl.d/*.conf',
+    '/usr/local/lib/sysctl.d/*.conf',
+    '/usr/lib/sysctl.d/*.conf',
+    '/lib/sysctl.d/*.conf',
+    '/etc/sysctl.conf',
+  ],
+} as const satisfies Reading;
+
+/** UDP sockets with the processes that hold them. */
+export const UDP_SOCKETS = { in: 'node', argv: ['ss', '-H', '-lunp'] } as const satisfies Reading;
+
+/** What evidence of a reading is filed under. */
+export function readingKey(reading: Reading): string {
+  const what = 'argv' in reading ? reading.argv : ['cat', ...reading.files];
+  return `${reading.in}: ${what.join(' ')}`;
+}

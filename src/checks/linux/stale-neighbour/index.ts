@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { nodeEntity } from '../../../model/entity.ts';
+import { nodePlace } from '../../../model/hop.ts';
+import { type Draft, defineCheck, ok } from '../../kit/check.ts';
+import { type Link, parseLinks } from '../../kit/links.ts';
+import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
+import { ADDRESSES, NEIGHBOURS } from '../../kit/readings.ts';
+
+type Facts = { readonly links: readonly Link[]; readonly neighbours: readonly Neighbour[] };
+type Owner = { readonly node: string; readonly dev: string; readonly mac: string };
+
+/** States in which the kernel sends to the address of the entry. Source: net/neighbour.h, NUD_VALID. */
+const IN_USE = new Set(['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT', 'NOARP']);
+
+/** N10. Source: "Node not ready because of stale ARP entries", Google Distributed Cloud network troubleshooting. */
+export const staleNeighbour = defineCheck({
+  id: 'stale-neighbour',
+  row: 'N10',
+  layer: 'L2',
+  scope: 'cluster',
+  title: 'Neighbour entry with the wrong MAC address',
+  why: 'The node sends to a machine that is not there any more; only it and its pods cannot reach the other.',
+  codes: {
+    'stale-neighbour': "A node's neighbour entry for another node has a MAC address that the other's interface does not have.",
+  },
+  params: z.strictObject({}),
+  collect: { addresses: ADDRESSES, neighbours: NEIGHBOURS },
+  parse({ addresses, neighbours }) {
+    const links = parseLinks(addresses);
+    if (links.outcome !== 'ok') return links;
+    const entries = parseNeighbours(neighbours);
+    return entries.outcome === 'ok' ? ok<Facts>({ links: links.facts, neighbours: entries.facts }) : entries;
+  },
+  acquits: (facts: ReadonlyMap<string, Facts>) => {
+    const owners = ownersOf(facts);
+    return [...facts].flatMap(([node, { neighbours }]) =>
+      neighbours
+        .filter(({ ip, mac, state }) => IN_USE.has(state) && owners.get(ip)?.mac === mac)
+        .map(({ ip, dev }) => ({ place: nodePlace(node), point: 'neigh' as const, dev, via: ip })),
+    );
+  },
+  evaluate: (facts: ReadonlyMap<string, Facts>) => {
+    const owners = ownersOf(facts);
+    const ours = new Set([...owners.values()].map(({ mac }) => mac));
+    return [...facts].flatMap(([node, { neighbours }]) => staleOn(node, neighbours, owners, ours));
+  },
+});
+
+/** Who holds each address; an address that two nodes hold is another fault and left out. */
+function ownersOf(facts: ReadonlyMap<string, Facts>): ReadonlyMap<string, Owner> {
+  const owners = new Map<string, Owner | null>();
+  for (const [node, { links }] of facts) {
+    for (const { name, mac, addresses } of links) {
+      for (const { ip } of mac === null ? [] : addresses)
+        owners.set(ip, owners.has(ip) ? null : { node, dev: name, mac: mac ?? '' });
+    }
+  }
+  return new Map([...owners].flatMap(([ip, owner]) => (owner === null ? [] : [[ip, owner] as const])));
+}
+
+function staleOn(
+  node: string,
+  neighbours: readonly Neighbour[],
+  owners: ReadonlyMap<string, Owner>,
+  ours: ReadonlySet<string>,
+): readonly Draft[] {
+  const candidates = neighbours.flatMap((entry) => {
+    const owner = owners.get(entry.ip);
+    return owner === undefined || owner.node === node || entry.mac === null || !IN_USE.has(entry.state) ? [] : [{ entry, owner }];
+  });
+  // A foreign MAC that answers for several nodes is a router or a cloud's virtual switch, not a stale entry.
+  const byMac = Map.groupBy(candidates, ({ entry }) => entry.mac ?? '');
+  const isRouter = (mac: string): boolean => !ours.has(mac) && (byMac.get(mac)?.length ?? 0) > 1;
+  return candidates
+    .filter(({ entry, owner }) => entry.mac !== owner.mac && !isRouter(entry.mac ?? ''))
+    .map(({ entry, owner }) => stale(node, entry, owner));
+}
+
+function stale(node: string, { ip, dev, mac, state }: Neighbour, owner: Owner): Draft {
+  const isPermanent = state === 'PERMANENT';
+  return {
+    code: 'stale-neighbour',
+    entity: nodeEntity(node),
+    at: [{ place: nodePlace(node), point: 'neigh', dev, via: ip }],
+    harms: [{}],
+    summary: `${node} sends to ${owner.node} (${ip}) at the MAC address ${mac}, but ${owner.node}'s ${owner.dev} has ${owner.mac}${isPermanent ? '; somebody has set the entry permanently' : ''}`,
+    ...(isPermanent
+      ? {
+          advice: `The entry was set by somebody, it does not go away by itself: find out by whom before it is deleted (ip neigh del ${ip} dev ${dev}).`,
+        }
+      : {}),
+    evidence: [
+      { where: node, source: NEIGHBOURS.argv.join(' '), text: `${ip} dev ${dev} lladdr ${mac} ${state}` },
+      { where: owner.node, source: ADDRESSES.argv.join(' '), text: `${owner.dev} ${ip} link/ether ${owner.mac}` },
+    ],
+    remedy: { id: isPermanent ? 'delete-neighbour' : 'flush-neighbour', node, params: { dev, ip, mac: mac ?? '' } },
+  };
+}

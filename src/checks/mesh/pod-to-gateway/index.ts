@@ -1,0 +1,26 @@
+import { nodeEntity, podEntity } from '../../../model/entity.ts';
+import { addressAt } from '../../kit/cidr.ts';
+import { defineProbe, fromPod, probe } from '../../kit/probe.ts';
+
+/** M2: from netcheck's pod to its own node's bridge: the pod's own link, apart from everything beyond it. */
+export const podToGateway = defineProbe({
+  id: 'pod-to-gateway',
+  row: 'M2',
+  layer: 'L3',
+  title: 'Pod to its own node',
+  why: 'A pod that cannot reach its own node has a broken link, whatever the network beyond does.',
+  plan: ({ sources, count }) =>
+    sources.flatMap((source) => {
+      const pod = source.probePod;
+      if (pod === null || !source.answersInPod || source.podCIDR === null || source.network?.bridge == null) return [];
+      const common = {
+        subject: podEntity(pod.namespace, pod.name),
+        target: nodeEntity(source.node.name),
+        from: fromPod(source, pod),
+        on: source.node.name,
+        ip: addressAt(source.podCIDR, 1),
+      };
+      const tcp = probe(podToGateway, { ...common, method: 'tcp', port: source.node.kubeletPort, layer: 'L4', listens: true });
+      return [probe(podToGateway, { ...common, method: 'ping', count, sibling: tcp.id }), tcp];
+    }),
+});

@@ -1,0 +1,88 @@
+import type { Inventory, InventoryGap } from '../../model/inventory.ts';
+import type { ClusterResult } from '../port.ts';
+import type { Api, Listed } from './api.ts';
+import {
+  ConfigMapObject,
+  EndpointSliceObject,
+  NamespaceObject,
+  NetworkPolicyObject,
+  NodeObject,
+  PodObject,
+  ServiceObject,
+  VersionObject,
+} from './objects.ts';
+
+/** The only ConfigMaps that are read, by name: never a list, so that no secret in another one passes through. */
+const CONFIG_MAPS = [
+  'kube-flannel/kube-flannel-cfg',
+  'kube-system/kube-flannel-cfg',
+  'kube-system/coredns',
+  'kube-system/kube-proxy',
+];
+
+type InventoryContext = {
+  readonly api: Api;
+  readonly cluster: string;
+  readonly apiServer: string;
+  readonly agentNamespace: string;
+};
+
+/** Reads everything at once. Fails only without Nodes; whatever else cannot be read becomes a gap with its reason. */
+export async function readInventory(context: InventoryContext, signal: AbortSignal): Promise<ClusterResult<Inventory>> {
+  const { api, cluster, apiServer, agentNamespace } = context;
+  const gaps: InventoryGap[] = [];
+
+  async function all<T>(what: string, reading: Promise<ClusterResult<Listed<T>>>): Promise<readonly T[]> {
+    const result = await reading;
+    if (!result.ok) {
+      gaps.push({ what, reason: result.fault.message });
+      return [];
+    }
+    const { items, unread, problem } = result.value;
+    if (unread > 0) gaps.push({ what, reason: `${unread} of ${unread + items.length} could not be read: ${problem}` });
+    return items;
+  }
+
+  const [nodes, pods, services, slices, policies, namespaces, version, ...configs] = await Promise.all([
+    api.list('/api/v1/nodes', NodeObject, signal),
+    all('pods', api.list('/api/v1/pods', PodObject, signal)),
+    all('services', api.list('/api/v1/services', ServiceObject, signal)),
+    all('endpointslices', api.list('/apis/discovery.k8s.io/v1/endpointslices', EndpointSliceObject, signal)),
+    all('networkpolicies', api.list('/apis/networking.k8s.io/v1/networkpolicies', NetworkPolicyObject, signal)),
+    all('namespaces', api.list('/api/v1/namespaces', NamespaceObject, signal)),
+    api.get('/version', VersionObject, signal),
+    ...CONFIG_MAPS.map(async (key) => {
+      const [namespace, name] = key.split('/');
+      const result = await api.get(`/api/v1/namespaces/${namespace}/configmaps/${name}`, ConfigMapObject, signal);
+      if (!result.ok && result.fault.kind !== 'not-found') gaps.push({ what: `configmap ${key}`, reason: result.fault.message });
+      return result.ok ? ([key, result.value] as const) : null;
+    }),
+  ]);
+
+  if (!nodes.ok)
+    return { ok: false, fault: { kind: nodes.fault.kind, message: `no nodes could be read: ${nodes.fault.message}` } };
+  if (nodes.value.items.length === 0) {
+    const reason =
+      nodes.value.unread > 0 ? `${nodes.value.unread} were unreadable: ${nodes.value.problem}` : 'the cluster has none';
+    return { ok: false, fault: { kind: 'invalid', message: `no nodes could be read: ${reason}` } };
+  }
+  const readNodes = await all('nodes', Promise.resolve(nodes));
+  if (!version.ok) gaps.push({ what: 'version', reason: version.fault.message });
+  return {
+    ok: true,
+    value: {
+      cluster,
+      apiServer,
+      version: version.ok ? version.value : 'unknown',
+      agentNamespace,
+      nodes: [...readNodes],
+      pods: [...pods],
+      services: [...services],
+      endpoints: slices.flat(),
+      policies: [...policies],
+      namespaces: [...namespaces],
+      configs: Object.fromEntries(configs.filter((entry) => entry !== null)),
+      gaps: gaps.sort((a, b) => (a.what < b.what ? -1 : 1)),
+    },
+  };
+}

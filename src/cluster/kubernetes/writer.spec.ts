@@ -1,0 +1,147 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { ADMIN_TOKEN, createSmallCluster, object, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
+import type { ClusterResult, StoredObject } from '../port.ts';
+import { createKubernetesCluster, type KubernetesCluster } from './index.ts';
+
+const MAP = { group: '', version: 'v1', resource: 'configmaps', namespace: 'kube-system', name: 'kube-proxy' };
+
+let directory: string;
+let small: SmallCluster;
+let cluster: KubernetesCluster;
+let writes: string[] = [];
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'netcheck-writer-'));
+  small = await createSmallCluster({
+    nodes: 1,
+    tokens: [
+      { token: ADMIN_TOKEN, user: 'admin', groups: [] },
+      { token: 'other', user: 'other', groups: [] },
+    ],
+    objects: [
+      object(
+        'rbac.authorization.k8s.io/v1',
+        'ClusterRole',
+        { name: 'some' },
+        {
+          rules: [
+            { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'patch'] },
+            { apiGroups: [''], resources: ['pods'], verbs: ['delete'] },
+            { apiGroups: ['apps'], resources: ['daemonsets'], verbs: ['*'], resourceNames: ['kube-flannel-ds'] },
+          ],
+        },
+      ),
+      object(
+        'rbac.authorization.k8s.io/v1',
+        'ClusterRoleBinding',
+        { name: 'admin' },
+        {
+          roleRef: { kind: 'ClusterRole', name: 'some' },
+          subjects: [{ kind: 'User', name: 'admin' }],
+        },
+      ),
+    ],
+    onRequest: ({ method, url }) => method !== 'GET' && writes.push(`${method} ${url}`),
+  });
+  const kubeconfig = join(directory, 'config');
+  await writeFile(kubeconfig, small.api.kubeconfig(ADMIN_TOKEN));
+  const created = createKubernetesCluster({ kubeconfig, timeoutMs: 2000, log: { debug: () => {} } });
+  if (!created.ok) throw new Error(created.fault.message);
+  cluster = created.value;
+});
+
+beforeEach(() => {
+  writes = [];
+  small.api.put(
+    object('v1', 'ConfigMap', { name: MAP.name, namespace: MAP.namespace, labels: { a: '1' } }, { data: { mode: 'iptables' } }),
+  );
+});
+
+afterAll(async () => {
+  await cluster.close();
+  await small.close();
+  await rm(directory, { recursive: true });
+});
+
+const soon = (): AbortSignal => AbortSignal.timeout(5000);
+
+async function stored(result: Promise<ClusterResult<StoredObject>>): Promise<StoredObject> {
+  const value = await result;
+  if (!value.ok) throw new Error(value.fault.message);
+  return value.value;
+}
+
+test('a patch applies to what was read', async () => {
+  const before = await stored(cluster.read(MAP, soon()));
+  const after = await stored(
+    cluster.patch(MAP, { metadata: { annotations: { claim: 'x' } }, data: { mode: 'nftables' } }, before, soon()),
+  );
+  expect(after.uid).toBe(before.uid);
+  expect(Number(after.resourceVersion)).toBeGreaterThan(Number(before.resourceVersion));
+  expect(after.object).toMatchObject({
+    metadata: { annotations: { claim: 'x' }, labels: { a: '1' } },
+    data: { mode: 'nftables' },
+  });
+});
+
+test('a patch to what has changed since, or is another object of that name, changes nothing', async () => {
+  const before = await stored(cluster.read(MAP, soon()));
+  await stored(cluster.patch(MAP, { data: { mode: 'ipvs' } }, before, soon()));
+  expect(await cluster.patch(MAP, { data: { mode: 'late' } }, before, soon())).toMatchObject({
+    ok: false,
+    fault: { kind: 'conflict' },
+  });
+  const now = await stored(cluster.read(MAP, soon()));
+  expect(await cluster.patch(MAP, { data: { mode: 'late' } }, { ...now, uid: 'another' }, soon())).toMatchObject({
+    fault: { kind: 'conflict' },
+  });
+  expect(small.api.get('configmaps', MAP.namespace, MAP.name)?.['data']).toEqual({ mode: 'ipvs' });
+});
+
+test('a pod is deleted by its uid, and only that one', async () => {
+  const made = small.api.put(object('v1', 'Pod', { name: 'victim', namespace: 'default' }, { spec: {} }));
+  const pod = { namespace: 'default', name: 'victim' };
+  expect(await cluster.deletePod(pod, 'another', soon())).toMatchObject({
+    fault: { kind: 'conflict', message: expect.stringContaining('does not match the UID') },
+  });
+  expect(await cluster.deletePod(pod, made.metadata.uid ?? '', soon())).toEqual({ ok: true, value: null });
+  expect(await cluster.deletePod(pod, made.metadata.uid ?? '', soon())).toMatchObject({ fault: { kind: 'not-found' } });
+});
+
+test('what is not allowed is a fault that says so, and can be asked beforehand', async () => {
+  const flannel = { group: 'apps', resource: 'daemonsets', namespace: 'kube-flannel', name: 'kube-flannel-ds' };
+  expect(await cluster.canI({ verb: 'patch', ...flannel }, soon())).toEqual({ ok: true, value: true });
+  expect(await cluster.canI({ verb: 'patch', ...flannel, name: 'other' }, soon())).toEqual({ ok: true, value: false });
+  expect(await cluster.canI({ verb: 'create', group: '', resource: 'pods', subresource: 'exec' }, soon())).toEqual({
+    ok: true,
+    value: false,
+  });
+  expect(await cluster.read({ group: '', version: 'v1', resource: 'nodes', name: 'node-1' }, soon())).toMatchObject({
+    fault: { kind: 'forbidden', message: expect.stringContaining('cannot get resource "nodes"') },
+  });
+});
+
+test('a write is never repeated, whatever happened to it', async () => {
+  const before = await stored(cluster.read(MAP, soon()));
+  writes = [];
+  for (const kind of ['cut', 'html', 'hang'] as const) {
+    small.api.setFaults({ reads: [{ resource: 'configmaps', kind, times: 1 }] });
+    const kinds = { cut: 'unreachable', html: 'unreachable', hang: 'timeout' };
+    const signal = kind === 'hang' ? AbortSignal.timeout(200) : soon();
+    expect(await cluster.patch(MAP, { data: { mode: kind } }, before, signal)).toMatchObject({
+      ok: false,
+      fault: { kind: kinds[kind] },
+    });
+  }
+  expect(writes).toHaveLength(3);
+});
+
+test('names are escaped on their way into a path', async () => {
+  expect(await cluster.read({ ...MAP, name: '../../../nodes/node-1?x=' }, soon())).toMatchObject({
+    ok: false,
+    fault: { kind: 'not-found' },
+  });
+});

@@ -1,0 +1,71 @@
+import type { How, Probe, ProbeResult } from '../model/probe.ts';
+import { isAnswer } from './results.ts';
+
+/**
+ * What a probe's result means once it is seen beside the others.
+ *
+ * `pass`: packets went all the way; `fail`: none did; `lossy`: some did; `error`: the target answered, with an error, so
+ * the way is good and the service is not; `filtered`: this protocol alone is not answered, another shows that the way is
+ * good; `denied`: a NetworkPolicy forbids it and it did not pass; `unknown`: no complete evidence; `moot`: a one-way or
+ * ARP probe that failed where the ordinary probe passes, which only says that its own protocol is filtered.
+ */
+export type Meaning = 'pass' | 'fail' | 'lossy' | 'error' | 'filtered' | 'denied' | 'unknown' | 'moot';
+
+export type Judged = { readonly probe: Probe; readonly result: ProbeResult; readonly meaning: Meaning };
+
+/** Gives every result its meaning. A measurement that was repeated with more packets counts by the repetition. Pure. */
+export function classify(probes: readonly Probe[], results: ReadonlyMap<string, ProbeResult>): readonly Judged[] {
+  const last = new Map<string, Probe>();
+  for (const probe of probes) {
+    const known = last.get(repeatKey(probe));
+    const isKnown = results.get(probe.id)?.status !== 'unknown';
+    if (known === undefined || (isKnown && probe.round > known.round)) last.set(repeatKey(probe), probe);
+  }
+  const first = [...last.values()].flatMap((probe) => {
+    const result = results.get(probe.id);
+    return result === undefined ? [] : [{ probe, result, meaning: meaningOf(probe, result, results) }];
+  });
+  const broken = new Set(first.filter(isBrokenExchange).map(({ probe }) => pairKey(probe)));
+  const filtered = new Set(first.filter(({ meaning }) => meaning === 'filtered').map(({ probe }) => streamKey(probe)));
+  return first.map((judged) => {
+    const { probe, meaning } = judged;
+    if (meaning !== 'fail' && meaning !== 'lossy') return judged;
+    if ((probe.method === 'udp' || probe.method === 'arp') && !broken.has(pairKey(probe))) return { ...judged, meaning: 'moot' };
+    // Where ping is filtered, a ping of another size says nothing about size.
+    if (probe.method === 'ping' && filtered.has(streamKey(probe))) return { ...judged, meaning: 'filtered' };
+    return judged;
+  });
+}
+
+/** Errors that only something which inspects the packet answers with: a rule or the target, no device and no wire. */
+export function isRefusal(how: How | null): boolean {
+  return how === 'refused' || how === 'reset' || how === 'prohibited';
+}
+
+function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<string, ProbeResult>): Meaning {
+  if (result.status === 'unknown') return 'unknown';
+  if (result.status === 'pass') return 'pass';
+  if (probe.expect === 'deny') return 'denied';
+  if (result.how !== null && isAnswer(result.how)) return 'error';
+  if (result.delivered > 0) return 'lossy';
+  const sibling = probe.sibling === undefined ? undefined : results.get(probe.sibling);
+  if (sibling?.status === 'pass' && !(sibling.how === 'refused' && result.how === 'prohibited')) return 'filtered';
+  return 'fail';
+}
+
+function isBrokenExchange({ probe, meaning }: Judged): boolean {
+  return probe.method !== 'udp' && probe.method !== 'arp' && (meaning === 'fail' || meaning === 'lossy');
+}
+
+/** Two nodes, either way round, as one kind of probe sees them: what a one-way failure has to be seen beside. */
+function pairKey({ check, from, to }: Probe): string {
+  return `${check} ${[from.node, to.node ?? to.ip].sort().join(' ')}`;
+}
+
+function streamKey({ from, to }: Probe): string {
+  return `${from.node} ${from.pod ?? ''} ${to.ip}`;
+}
+
+function repeatKey({ check, method, from, to, bytes }: Probe): string {
+  return `${check} ${method} ${from.node} ${from.pod ?? ''} ${to.ip} ${to.port ?? ''} ${bytes ?? ''}`;
+}

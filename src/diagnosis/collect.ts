@@ -1,0 +1,265 @@
+import { CHECKS } from '../checks/index.ts';
+import type { Reading, Readings } from '../checks/kit/check.ts';
+import { parseLinks } from '../checks/kit/links.ts';
+import { nodeNetwork } from '../checks/kit/node-network.ts';
+import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_LIMITS, readingKey } from '../checks/kit/readings.ts';
+import { readConntrackFree, readNeighboursFree } from '../checks/kit/tables.ts';
+import type { Cluster } from '../cluster/port.ts';
+import type { Plan } from '../model/bundle.ts';
+import type { NodeEvidence } from '../model/evidence.ts';
+import type { Inventory, Node } from '../model/inventory.ts';
+import type { Probe, ProbeResult } from '../model/probe.ts';
+import type { NotChecked, RunRequest } from '../model/verdict.ts';
+import { Listening } from '../model/wire/agent.ts';
+import { classify } from './classify.ts';
+import { tagsOf, unprobedFamilies } from './judge.ts';
+import { type NodeState, nodesToAsk, planFocus, planSweep, probePodOf, unplannable } from './plan.ts';
+import { probeResults } from './results.ts';
+import { openSession, type Session } from './session.ts';
+import { heardTasks, listeningTasks, probeTasks, readingTasks } from './tasks.ts';
+
+/** Time limits of the phases, in milliseconds. */
+export type Limits = {
+  /** Until the last agent may answer, counted from the opening of the sessions. */
+  readonly readyMs: number;
+  /** After no further agent has answered for this long, the others begin. */
+  readonly quietMs: number;
+  /** For the sweep, and for each round after it. */
+  readonly roundMs: number;
+};
+
+export const LIMITS: Limits = { readyMs: 6000, quietMs: 300, roundMs: 6000 };
+
+export type CollectOptions = {
+  readonly cluster: Cluster;
+  readonly inventory: Inventory;
+  readonly request: RunRequest;
+  readonly token: string;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+  readonly onPhase: (phase: 'starting' | 'sweep' | 'focus', ready: number, total: number) => void;
+  readonly limits?: Limits;
+  /** Send only the probes with these ids, once, and read nothing else: to see whether what failed works now. */
+  readonly only?: ReadonlySet<string>;
+};
+
+export type Collected = { readonly plan: Plan; readonly evidence: readonly NodeEvidence[] };
+
+/** Readings that the plan itself needs, whatever the checks ask for. */
+export const PLANNING: Readings = {
+  addresses: ADDRESSES,
+  limits: NEIGHBOUR_LIMITS,
+  neighbours: NEIGHBOUR_COUNT,
+  conntrack: CONNTRACK_FREE,
+};
+
+/**
+ * Asks the agents of all nodes, in step: first readings and open ears, then the sweep, then last readings and counts,
+ * then whatever was lossy again with more packets. A node that answers late is taken in when it does; a node that does
+ * not answer is waited for only as long as its answer could still change anything. Never rejects.
+ */
+export async function collect(options: CollectOptions): Promise<Collected> {
+  const { cluster, inventory, request, token, signal, now, onPhase, only, limits = LIMITS } = options;
+  const { nodes, omitted } = nodesToAsk(inventory);
+  const checks = only === undefined ? Object.values(CHECKS) : [];
+  const collects = [PLANNING, ...checks.map((check) => check.collect)];
+  const omissions: NotChecked[] = [...omitted, ...unplannable(inventory, nodes), ...unprobedFamilies(inventory)];
+  const probes: Probe[] = [];
+  const states = new Map<string, NodeState>();
+  const swept = new Set<string>();
+
+  const sessions = nodes.map((node) =>
+    openSession(cluster, node.name, startTasks(inventory, node, collects, token), signal, now),
+  );
+  const heartbeat = setInterval(() => {
+    for (const session of sessions) session.beat();
+  }, 1000);
+  const cancel = (): void => {
+    for (const session of sessions) session.end({ kind: 'cancelled', message: 'the run was cancelled' });
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  onPhase('starting', 0, nodes.length);
+
+  /** Plans for nodes that have answered, and sets them off. */
+  function sweep(ready: readonly Session[]): Promise<void[]> {
+    for (const session of ready) states.set(session.node, stateOf(inventory, session.evidence()));
+    const sources = new Set(ready.map(({ node }) => node));
+    const planned = planSweep(inventory, request, nodes, states, sources);
+    const known = new Set(probes.map(({ id }) => id));
+    const wanted = planned.probes.filter(({ id }) => only === undefined || only.has(id));
+    probes.push(...wanted.filter(({ id }) => !known.has(id)));
+    omissions.push(...planned.omitted);
+    return Promise.all(
+      ready.map((session) => {
+        swept.add(session.node);
+        const mine = wanted.filter(({ from }) => from.node === session.node);
+        const uplink = states.get(session.node)?.network?.uplink?.name ?? null;
+        return session.perform(
+          [...readingTasks(collects, 'sweep'), ...probeTasks(mine, uplink, { token, tagOf: tagsOf(probes) })],
+          limits.roundMs,
+        );
+      }),
+    );
+  }
+
+  const first = await firstToAnswer(sessions, limits, (ready) => onPhase('starting', ready, nodes.length));
+  onPhase('sweep', first.length, nodes.length);
+  const begun = sweep(first);
+  const late = sessions
+    .filter((session) => !first.includes(session))
+    .map(async (session) => {
+      if (await session.ready) await sweep([session]);
+    });
+  await begun;
+  await waitForLate(sessions, late, probes, swept, limits);
+
+  await Promise.all(
+    sessions
+      .filter((session) => session.isUsable() && swept.has(session.node))
+      .map((session) =>
+        session.perform(
+          [...readingTasks(collects, 'end'), ...heardTasks(1, states.get(session.node)?.listening.pod != null)],
+          limits.roundMs,
+        ),
+      ),
+  );
+  const focus = only === undefined ? planFocus(classify(probes, resultsSoFar(probes, sessions))) : [];
+  if (focus.length > 0) {
+    onPhase('focus', swept.size, nodes.length);
+    probes.push(...focus);
+    const usable = sessions.filter((session) => session.isUsable());
+    const tagOf = tagsOf(probes);
+    await Promise.all(
+      usable.map((session) =>
+        session.perform(
+          probeTasks(
+            focus.filter(({ from }) => from.node === session.node),
+            null,
+            { token, tagOf },
+          ),
+          limits.roundMs,
+        ),
+      ),
+    );
+    await Promise.all(
+      usable.map((session) => session.perform(heardTasks(2, states.get(session.node)?.listening.pod != null), limits.roundMs)),
+    );
+  }
+  clearInterval(heartbeat);
+  signal.removeEventListener('abort', cancel);
+  for (const session of sessions) session.end();
+  return {
+    plan: { nodes: nodes.map(({ name }) => name), checks: checks.map(({ id }) => id), probes, omitted: unique(omissions) },
+    evidence: sessions.map((session) => session.evidence()),
+  };
+}
+
+function startTasks(
+  inventory: Inventory,
+  node: Node,
+  collects: readonly Readings[],
+  token: string,
+): Parameters<typeof openSession>[2] {
+  return [...readingTasks(collects, 'start'), ...listeningTasks(token, probePodOf(inventory, node.name)?.uid ?? null)];
+}
+
+/**
+ * The sessions that are through their first round: all of them, or those that are when no further one came for a while.
+ * The quiet time grows with the time that has passed, as agents of a slow or large cluster come in slowly.
+ */
+async function firstToAnswer(
+  sessions: readonly Session[],
+  limits: Limits,
+  onReady: (count: number) => void,
+): Promise<readonly Session[]> {
+  const ready: Session[] = [];
+  const start = performance.now();
+  await new Promise<void>((resolve) => {
+    let pending = sessions.length;
+    let timer: NodeJS.Timeout | undefined;
+    const hardStop = setTimeout(resolve, limits.readyMs);
+    const settle = (): void => {
+      clearTimeout(timer);
+      if (pending === 0) {
+        clearTimeout(hardStop);
+        resolve();
+      } else if (ready.length > 0) {
+        timer = setTimeout(
+          () => {
+            clearTimeout(hardStop);
+            resolve();
+          },
+          Math.max(limits.quietMs, (performance.now() - start) / 2),
+        );
+      }
+    };
+    if (pending === 0) settle();
+    for (const session of sessions) {
+      void session.ready.then((isReady) => {
+        pending -= 1;
+        if (isReady) {
+          ready.push(session);
+          onReady(ready.length);
+        }
+        settle();
+      });
+    }
+  });
+  return ready;
+}
+
+/**
+ * Waits for nodes that have not answered, but only for those that their peers can reach: what cannot be reached by
+ * anybody will not answer, what can be reached should.
+ */
+async function waitForLate(
+  sessions: readonly Session[],
+  late: readonly Promise<void>[],
+  probes: readonly Probe[],
+  swept: ReadonlySet<string>,
+  limits: Limits,
+): Promise<void> {
+  const results = resultsSoFar(probes, sessions);
+  const reachable = new Set(probes.filter((probe) => results.get(probe.id)?.status === 'pass').map((probe) => probe.to.node));
+  for (const session of sessions) {
+    if (session.isUsable() || swept.has(session.node) || reachable.has(session.node) || swept.size === 0) continue;
+    session.end({ kind: 'timeout', message: 'the agent could not be reached, nor the node by its peers' });
+  }
+  const deadline = Promise.withResolvers<void>();
+  const timer = setTimeout(deadline.resolve, limits.readyMs);
+  await Promise.race([Promise.all(late), deadline.promise]);
+  clearTimeout(timer);
+  for (const session of sessions) {
+    if (session.isUsable()) continue;
+    session.end({ kind: 'timeout', message: `the agent did not answer within ${(limits.readyMs / 1000).toFixed(0)} s` });
+  }
+}
+
+function resultsSoFar(probes: readonly Probe[], sessions: readonly Session[]): ReadonlyMap<string, ProbeResult> {
+  const evidence = new Map(sessions.map((session) => [session.node, session.evidence()]));
+  return probeResults(probes, evidence, tagsOf(probes));
+}
+
+function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
+  const node = inventory.nodes.find(({ name }) => name === evidence.node);
+  const read = (reading: Reading) => evidence.items[readingKey(reading)];
+  const addresses = read(ADDRESSES);
+  const links = addresses === undefined ? null : parseLinks(addresses);
+  return {
+    network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
+    listening: { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') },
+    freeNeighbours: readNeighboursFree(read(NEIGHBOUR_LIMITS), read(NEIGHBOUR_COUNT)),
+    freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),
+  };
+}
+
+function portsOf(evidence: NodeEvidence, key: string): Listening | null {
+  const item = evidence.items[key];
+  if (item === undefined || item.exitCode !== 0) return null;
+  const ports = Listening.safeParse(JSON.parse(item.stdout));
+  return ports.success ? ports.data : null;
+}
+
+function unique(gaps: readonly NotChecked[]): NotChecked[] {
+  return [...new Map(gaps.map((gap) => [`${gap.what}\n${gap.where}\n${gap.reason}`, gap])).values()];
+}

@@ -1,0 +1,207 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { hopsOf, type SimulatedFault, simulate } from '../../test/simulate.ts';
+import type { Finding } from '../model/finding.ts';
+import type { HopPattern } from '../model/hop.ts';
+import type { PacketMatch } from '../model/packet.ts';
+import { classify } from './classify.ts';
+import { createHarmsStep } from './explain.ts';
+import { reconcile } from './reconcile.ts';
+import { scopeOf } from './scope.ts';
+import { describeSegments } from './segments.ts';
+import { createTracer } from './trace.ts';
+
+const cluster = simulate(4);
+const harmsStep = createHarmsStep();
+
+function finding(
+  code: string,
+  at: readonly HopPattern[],
+  harms: readonly PacketMatch[] = [{}],
+  more: Partial<Finding> = {},
+): Finding {
+  return {
+    code,
+    check: code,
+    layer: 'L3',
+    entity: { kind: 'Node', name: at[0]?.place ?? '' },
+    severity: 'critical',
+    certainty: 'certain',
+    partial: false,
+    at: [...at],
+    harms: [...harms],
+    summary: code,
+    evidence: [],
+    ...more,
+  };
+}
+
+function faultOf(...findings: readonly Finding[]): SimulatedFault {
+  return { eats: (step) => findings.some((item) => harmsStep(item, step)) };
+}
+
+function judge(
+  faults: readonly SimulatedFault[],
+  findings: readonly Finding[],
+  of = cluster,
+  acquitted: readonly HopPattern[] = [],
+) {
+  const judged = classify(of.probes, of.results(faults));
+  return { judged, ...reconcile({ findings, acquitted }, judged, of.view, createTracer(of.pathsOf)) };
+}
+
+function codes(items: readonly { readonly finding: Finding }[]): readonly string[] {
+  return items.map((item) => item.finding.code);
+}
+
+const forwarding = finding('forwarding', [{ place: 'node/node-3', point: 'forwarding' }]);
+const fdb = finding('fdb', [{ place: 'node/node-1', point: 'fdb', via: '10.28.0.12' }]);
+const blocked = finding(
+  'blocked',
+  [{ place: 'net', point: 'wire', via: 'node/node-2>node/node-3' }],
+  [{ proto: 'udp', dport: 8472 }],
+  { certainty: 'inferred' },
+);
+
+test('without a fault there is neither symptom nor cause, and a harmless finding is a risk', () => {
+  const { symptoms, causes, risks, segments } = judge([], [forwarding]);
+  expect({ symptoms, causes, segments, risks }).toEqual({ symptoms: [], causes: [], segments: [], risks: [forwarding] });
+});
+
+test('a finding that explains every symptom is the cause, and nothing is left to locate', () => {
+  const { causes, risks, segments } = judge([faultOf(forwarding)], [forwarding, fdb]);
+  expect(codes(causes)).toEqual(['forwarding']);
+  expect(risks).toEqual([fdb]);
+  expect(segments).toEqual([]);
+});
+
+test('two faults on two nodes are both causes, each with its own symptoms', () => {
+  const { causes, alternatives, segments } = judge([faultOf(forwarding, fdb)], [forwarding, fdb]);
+  expect(codes(causes)).toEqual(['forwarding', 'fdb']);
+  expect(alternatives).toEqual([]);
+  expect(segments).toEqual([]);
+});
+
+test('a success of the same class over the same hop contradicts a finding', () => {
+  const rumour = finding('rumour', [{ place: 'node/node-1', point: 'output' }], [{ proto: 'icmp' }]);
+  const { causes, risks } = judge([faultOf(fdb)], [rumour, fdb]);
+  expect(codes(causes)).toEqual(['fdb']);
+  expect(risks).toEqual([rumour]);
+});
+
+test('what was inferred is not told where what was read explains the same', () => {
+  const { causes, risks } = judge(
+    [faultOf(forwarding)],
+    [forwarding, finding('guess', [{ place: 'node/node-3', point: 'forward' }], [{}], { certainty: 'inferred' })],
+  );
+  expect(codes(causes)).toEqual(['forwarding']);
+  expect(risks).toEqual([]);
+});
+
+test('two certain findings that each explain everything are both told, as alternatives', () => {
+  const rule = finding('rule', [{ place: 'node/node-3', point: 'forward' }]);
+  const { causes, alternatives } = judge([faultOf(forwarding, rule)], [forwarding, rule]);
+  expect(codes(causes)).toEqual(['forwarding', 'rule']);
+  expect(alternatives).toEqual([[0], [1]]);
+});
+
+test('a partial finding explains loss, and no success contradicts it', () => {
+  const random = finding('random', [{ place: 'node/node-2', point: 'forward' }], [{}], { partial: true });
+  const { causes, segments } = judge([{ eats: (step) => harmsStep(random, step), rate: 0.3 }], [random]);
+  expect(codes(causes)).toEqual(['random']);
+  expect(segments).toEqual([]);
+});
+
+test('what was not read stays suspected beside the wire', () => {
+  const [segment] = judge([faultOf(blocked)], []).segments;
+  expect(new Set(segment?.hops.map(({ point }) => point))).toEqual(new Set(['neigh', 'fdb', 'wire']));
+});
+
+test('a fault that no finding explains is located between two nodes, with class and measured direction', () => {
+  // The tables of node-2 have been read and are right; only the wire is left.
+  const read = ['fdb', 'neigh'].map((point) => ({ place: 'node/node-2', point }) as HopPattern);
+  const { segments, judged, symptoms } = judge([faultOf(blocked)], [], cluster, read);
+  const [located] = describeSegments(segments, cluster.view);
+  expect(segments).toHaveLength(1);
+  expect(located).toMatchObject({
+    segment: "between node-2's eth0 and node-3's eth0 (from node-2 to node-3)",
+    class: 'only UDP port 8472',
+    layer: 'L4',
+    direction: 'outbound',
+    lossPercent: 100,
+  });
+  expect(scopeOf(symptoms, judged, cluster.inventory).sentence).toBe(
+    'pods on node-2 cannot reach pods on node-3, in this direction only',
+  );
+});
+
+test('a node that is cut off and cannot be asked is located at its link, without a direction', () => {
+  const silent = simulate(4, ['node-3']);
+  const cut = {
+    eats: ({ hop }: { hop: { place: string; point: string } }) => hop.place === 'node/node-3' && hop.point === 'port',
+  };
+  const { segments, judged, symptoms } = judge([cut], [], silent);
+  const located = describeSegments(segments, silent.view);
+  expect(located).toHaveLength(1);
+  expect(located[0]).toMatchObject({
+    layer: 'L2',
+    class: 'every packet',
+    direction: 'undetermined',
+    segment: 'between the network and node-3: the link, or node-3 itself',
+  });
+  expect(scopeOf(symptoms, judged, silent.inventory).sentence).toBe('node-3 cannot reach any other node');
+});
+
+test('one lossy wire is found with its rate although most probes over it lose only some packets', () => {
+  const wire = { eats: ({ hop }: { hop: { via?: string | undefined } }) => hop.via === 'node/node-2>node/node-3', rate: 0.2 };
+  const { segments } = judge([wire], [], simulate(4, [], 100));
+  const located = describeSegments(segments, cluster.view);
+  expect(located).toHaveLength(1);
+  expect(located[0]).toMatchObject({ direction: 'outbound', lossPercent: 20, class: 'every packet' });
+});
+
+test('two halves that do not see each other are told in one sentence', () => {
+  const left = ['node/node-1', 'node/node-2'];
+  const split = {
+    eats: ({ hop }: { hop: { point: string; via?: string | undefined } }) => {
+      const [a = '', b = ''] = (hop.via ?? '').split('>');
+      return hop.point === 'wire' && a.startsWith('node/') && b.startsWith('node/') && left.includes(a) !== left.includes(b);
+    },
+  };
+  const { segments, judged, symptoms } = judge([split], []);
+  const located = describeSegments(segments, cluster.view);
+  expect(located).toHaveLength(1);
+  expect(located[0]).toMatchObject({
+    direction: 'both',
+    segment: 'in the network between node-1 and node-2 on one side and node-3 and node-4 on the other',
+  });
+  expect(scopeOf(symptoms, judged, cluster.inventory).sentence).toBe(
+    'node-1 and node-2 cannot reach node-3 and node-4, in both directions',
+  );
+});
+
+test('any single fault at any hop: as a finding it is the only cause; without one the place named contains it', () => {
+  const hops = hopsOf(cluster);
+  fc.assert(
+    fc.property(fc.constantFrom(...hops), (hop) => {
+      const truth = finding('truth', [hop]);
+      const faults = [faultOf(truth)];
+      const known = judge(
+        faults,
+        [truth, forwarding, fdb].filter(
+          (item) => item === truth || !faults[0]?.eats({ hop: { ...hop, ...item.at[0] } as never, packet: {} as never }),
+        ),
+      );
+      expect(codes(known.causes)).toContain('truth');
+      expect(known.segments).toEqual([]);
+      const blind = judge(faults, []);
+      const suspects = blind.segments.flatMap((segment) => segment.hops);
+      // The place named lies on the way of every symptom that is attributed to it, and every symptom is attributed.
+      expect(new Set(blind.segments.flatMap(({ symptoms }) => symptoms.map(({ probe }) => probe.id))).size).toBe(
+        blind.symptoms.length,
+      );
+      expect(suspects.map((suspect) => JSON.stringify(suspect))).toContain(JSON.stringify(hop));
+    }),
+    { numRuns: 60, seed: 20_261_120 },
+  );
+});

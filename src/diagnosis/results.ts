@@ -1,0 +1,240 @@
+import { z } from 'zod';
+import { incomplete } from '../checks/kit/check.ts';
+import { type PingLine, readFping } from '../checks/kit/fping.ts';
+import type { Evidence, NodeEvidence } from '../model/evidence.ts';
+import type { How, Probe, ProbeResult } from '../model/probe.ts';
+import { DatagramCounts, ExchangeOutcome, SendOutcome } from '../model/wire/agent.ts';
+import { heardKey, probeKey } from './tasks.ts';
+
+/** fping's exit status when some targets did not answer, beside success. */
+const FPING_EXIT_CODES = [0, 1];
+
+/** A kernel error that comes back sooner than this was decided at once, not after waiting for a neighbour; ms. */
+const AT_ONCE_MS = 500;
+
+/**
+ * How every planned probe ended, from the evidence of all nodes. A probe whose evidence is missing or incomplete is
+ * `unknown`; an ARP probe that was not needed, because the target answered, has no result at all. `tagOf` has to be the
+ * numbering that the probes were sent with. Pure.
+ */
+export function probeResults(
+  probes: readonly Probe[],
+  evidence: ReadonlyMap<string, NodeEvidence>,
+  tagOf: (probe: Probe) => string,
+): ReadonlyMap<string, ProbeResult> {
+  const read = createReader(evidence);
+  const results = new Map<string, ProbeResult>();
+  for (const probe of probes) {
+    const result = resultOf(probe, read, tagOf);
+    if (result !== null) results.set(probe.id, result);
+  }
+  return results;
+}
+
+type Reader = {
+  readonly item: (node: string, key: string) => Evidence | undefined;
+  readonly session: (node: string) => NodeEvidence | undefined;
+  readonly faultOf: (node: string) => string;
+  readonly pings: (evidence: Evidence) => ReadonlyMap<string, PingLine>;
+  readonly exchanges: (evidence: Evidence) => ReadonlyMap<string, ExchangeOutcome>;
+  readonly sent: (evidence: Evidence) => SendOutcome | null;
+  readonly heard: (evidence: Evidence) => DatagramCounts | null;
+};
+
+/** Reads each piece of evidence once, however many probes share it. */
+function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
+  return {
+    item: (node, key) => evidence.get(node)?.items[key],
+    session: (node) => evidence.get(node),
+    faultOf: (node) => evidence.get(node)?.fault?.message ?? 'the agent sent no result',
+    pings: remember((item) => readFping(item.stderr)),
+    exchanges: remember((item) => {
+      const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout) ?? [];
+      return new Map(outcomes.map((outcome) => [outcome.id, outcome]));
+    }),
+    sent: remember((item) => parseJson(SendOutcome, item.stdout)),
+    heard: remember((item) => parseJson(DatagramCounts, item.stdout)),
+  };
+}
+
+function remember<T>(read: (evidence: Evidence) => T): (evidence: Evidence) => T {
+  const known = new WeakMap<Evidence, { readonly value: T }>();
+  return (evidence) => {
+    const entry = known.get(evidence) ?? { value: read(evidence) };
+    known.set(evidence, entry);
+    return entry.value;
+  };
+}
+
+function parseJson<T>(schema: z.ZodType<T>, text: string): T | null {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+function resultOf(probe: Probe, read: Reader, tagOf: (probe: Probe) => string): ProbeResult | null {
+  if (probe.method === 'exec') return sessionResult(probe, read.session(probe.to.node ?? ''));
+  const item = read.item(probe.from.node, probeKey(probe));
+  if (item === undefined) return probe.method === 'arp' ? null : unknown(probe, read.faultOf(probe.from.node));
+  const gap = incomplete(item, probe.method === 'ping' || probe.method === 'arp' ? FPING_EXIT_CODES : [0]);
+  if (gap !== null) return unknown(probe, gap);
+  switch (probe.method) {
+    case 'ping':
+      return pingResult(probe, read.pings(item).get(probe.to.ip));
+    case 'arp':
+      return arpResult(probe, item);
+    case 'udp':
+      return datagramResult(probe, tagOf(probe), read, item);
+    default:
+      return exchangeResult(probe, read.exchanges(item).get(tagOf(probe)));
+  }
+}
+
+function unknown(probe: Probe, detail: string): ProbeResult {
+  return { probe: probe.id, status: 'unknown', sent: 0, delivered: 0, how: null, detail };
+}
+
+function sessionResult(probe: Probe, session: NodeEvidence | undefined): ProbeResult {
+  const ms = session?.readyMs;
+  if (ms !== undefined)
+    return { probe: probe.id, status: 'pass', sent: 1, delivered: 1, how: 'ok', rtt: { min: ms, avg: ms, max: ms } };
+  const fault = session?.fault;
+  if (fault?.kind !== 'unreachable') return unknown(probe, fault?.message ?? 'the agent was not asked');
+  const how = /refused/.test(fault.message) ? 'refused' : /no route/.test(fault.message) ? 'no-route' : 'timeout';
+  return { probe: probe.id, status: 'fail', sent: 1, delivered: 0, how, detail: fault.message };
+}
+
+function pingResult(probe: Probe, line: PingLine | undefined): ProbeResult {
+  if (line === undefined || line.sent === 0) return unknown(probe, 'fping said nothing of this target');
+  // A duplicated reply counts once.
+  const delivered = Math.min(line.received, line.sent);
+  return {
+    probe: probe.id,
+    status: delivered === line.sent ? 'pass' : 'fail',
+    sent: line.sent,
+    delivered,
+    how: delivered === line.sent ? 'ok' : howOfPing(probe, line),
+    ...(line.rtt === null ? {} : { rtt: line.rtt }),
+    ...(line.error === null ? {} : { detail: `ICMP ${line.error.text} from ${line.error.from}` }),
+  };
+}
+
+function howOfPing(probe: Probe, { error }: PingLine): How {
+  if (error === null) return 'timeout';
+  if (/Prohibited|Port Unreachable|Protocol Unreachable/.test(error.text)) return 'prohibited';
+  if (/Fragmentation Needed/.test(error.text)) return 'too-big';
+  return error.from === probe.from.ip && error.text === 'Host Unreachable' ? 'no-neighbour' : 'no-route';
+}
+
+function arpResult(probe: Probe, item: Evidence): ProbeResult {
+  const sent = Number(/^Sent (\d+) probes/m.exec(item.stdout)?.[1] ?? 0);
+  const received = Number(/^Received (\d+) response/m.exec(item.stdout)?.[1] ?? 0);
+  if (sent === 0) return unknown(probe, 'arping sent nothing');
+  // Two nodes that answer for one address give more answers than questions; that is another check's finding.
+  const delivered = received > 0 ? sent : 0;
+  return { probe: probe.id, status: received > 0 ? 'pass' : 'fail', sent, delivered, how: received > 0 ? 'ok' : 'no-neighbour' };
+}
+
+function datagramResult(probe: Probe, tag: string, read: Reader, item: Evidence): ProbeResult {
+  const sent = read.sent(item);
+  if (sent === null) return unknown(probe, 'the sender said nothing of its datagrams');
+  const receiver = probe.receiver ?? '';
+  const counts = read.item(receiver, heardKey(probe));
+  const gap = counts === undefined ? read.faultOf(receiver) : incomplete(counts);
+  const heard = counts === undefined || gap !== null ? null : read.heard(counts);
+  if (heard === null) return unknown(probe, `the receiver's count is missing: ${gap ?? 'unreadable'}`);
+  const error = sent.errors[tag];
+  const count = sent.sent[tag] ?? 0;
+  if (count === 0 && error === undefined) return unknown(probe, 'no datagram was sent');
+  const delivered = Math.min(heard[tag] ?? 0, count);
+  return {
+    probe: probe.id,
+    status: count > 0 && delivered === count ? 'pass' : 'fail',
+    sent: Math.max(count, 1),
+    delivered,
+    how: delivered === count && count > 0 ? 'ok' : error === undefined ? 'timeout' : 'no-route',
+    ...(error === undefined ? {} : { detail: error }),
+  };
+}
+
+function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined): ProbeResult {
+  if (outcome === undefined) return unknown(probe, 'the agent said nothing of this exchange');
+  const how = howOfExchange(probe, outcome);
+  if (how === null) return unknown(probe, `${outcome.result} ${outcome.detail}`.trim());
+  // A reset from a port on which nothing is known to listen shows that the packet arrived.
+  const arrived = how === 'ok' || (probe.method === 'tcp' && how === 'refused' && probe.listens !== true);
+  const { ms } = outcome;
+  return {
+    probe: probe.id,
+    status: arrived ? 'pass' : 'fail',
+    // An exchange is tried again until it is answered: it says whether packets pass, not how many are lost.
+    sent: arrived || isAnswer(how) ? 1 : outcome.attempts,
+    delivered: arrived || isAnswer(how) ? 1 : 0,
+    how,
+    ...(arrived ? { rtt: { min: ms, avg: ms, max: ms } } : {}),
+    ...(how === 'ok' ? {} : { detail: detailOf(outcome) }),
+  };
+}
+
+const ANSWERS: ReadonlySet<How> = new Set([
+  'nxdomain',
+  'servfail',
+  'refused-by-server',
+  'wrong-answer',
+  'http-error',
+  'tls-error',
+]);
+
+/** Whether the target itself answered, if only with an error: then packets go both ways. */
+export function isAnswer(how: How): boolean {
+  return ANSWERS.has(how);
+}
+
+function detailOf({ result, detail, ms, attempts }: ExchangeOutcome): string {
+  if (result === 'TIMEOUT') return `no answer to ${attempts} attempts`;
+  return `${result}${detail === '' || detail.includes(result) ? '' : ` ${detail}`} after ${Math.round(ms)} ms`;
+}
+
+function howOfExchange(probe: Probe, { result, detail, ms }: ExchangeOutcome): How | null {
+  switch (result) {
+    case 'ok':
+      return howOfAnswer(probe, detail);
+    case 'TIMEOUT':
+      return 'timeout';
+    case 'ECONNREFUSED':
+      return 'refused';
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'reset';
+    case 'EACCES':
+    case 'EPERM':
+      return 'prohibited';
+    case 'EHOSTUNREACH':
+      // A rejection or a route answers at once; a neighbour that is gone only after the kernel asked for it in vain.
+      return ms < AT_ONCE_MS ? 'prohibited' : 'no-neighbour';
+    case 'ENETUNREACH':
+    case 'EINVAL':
+      return 'no-route';
+    case 'NXDOMAIN':
+      return 'nxdomain';
+    case 'SERVFAIL':
+      return 'servfail';
+    case 'REFUSED':
+      return 'refused-by-server';
+    case 'TLS':
+      return 'tls-error';
+    case 'MALFORMED':
+    case 'HPE_INVALID_CONSTANT':
+      return 'wrong-answer';
+    default:
+      return null;
+  }
+}
+
+function howOfAnswer(probe: Probe, detail: string): How {
+  if (probe.method === 'http') return Number(detail) < 500 ? 'ok' : 'http-error';
+  if (probe.method === 'dns') return detail === '' ? 'wrong-answer' : 'ok';
+  return 'ok';
+}

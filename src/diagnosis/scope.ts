@@ -1,0 +1,310 @@
+import { type Entity, entityKey, entityName, nodeEntity } from '../model/entity.ts';
+import type { Inventory } from '../model/inventory.ts';
+import type { Direction, Verdict } from '../model/verdict.ts';
+import type { Judged } from './classify.ts';
+import { counted, listOf, sortNames } from './words.ts';
+
+/**
+ * Where a failure is seen: between nodes themselves, on the pod network between two nodes, between a pod and its own
+ * node, or towards one target.
+ */
+type Plane = 'nodes' | 'pods' | 'own-node' | 'target';
+
+type Pair = { readonly a: string; readonly b: string; readonly symptoms: readonly Judged[] };
+
+/** Who cannot reach whom, in one sentence that is true and as short as the pattern allows. Pure. */
+export function scopeOf(symptoms: readonly Judged[], all: readonly Judged[], inventory: Inventory): Verdict['scope'] {
+  const planes = Map.groupBy(symptoms, ({ probe }) => planeOf(probe, inventory));
+  const nodePairs = pairsOf(planes.get('nodes') ?? []);
+  const covered = new Set(nodePairs.map(pairKey));
+  const podPairs = pairsOf(planes.get('pods') ?? []).filter((pair) => !covered.has(pairKey(pair)));
+  for (const pair of podPairs) covered.add(pairKey(pair));
+  const names = probedNodes(all);
+  const parts: Part[] = [];
+  if (nodePairs.length > 0) parts.push(describePairs(nodePairs, names, all, 'nodes', inventory));
+  if (podPairs.length > 0) parts.push(describePairs(podPairs, names, all, 'pods', inventory));
+  for (const own of groupByTarget(planes.get('own-node') ?? [])) parts.push(describeOwn(own));
+  const towards = (planes.get('target') ?? []).filter(({ probe }) => !isImplied(probe, covered));
+  if (towards.length > 0) parts.push(describeTargets(towards, all));
+  if (parts.length === 0) return { subjects: [], targets: [], direction: 'undetermined', sentence: '' };
+  return {
+    subjects: uniqueEntities(parts.flatMap((part) => part.subjects)),
+    targets: uniqueEntities(parts.flatMap((part) => part.targets)),
+    direction: agreed(parts.map((part) => part.direction)),
+    sentence: parts.map((part) => part.sentence).join('; '),
+  };
+}
+
+type Part = Verdict['scope'];
+
+function planeOf({ from, to, subject, target }: Judged['probe'], inventory: Inventory): Plane {
+  if (subject.kind === 'Address') return 'target';
+  const isMesh = target.kind === 'Node' || (target.kind === 'Pod' && target.namespace === inventory.agentNamespace);
+  if (!isMesh || to.node === null) return 'target';
+  if (to.node === from.node) return 'own-node';
+  const node = inventory.nodes.find(({ name }) => name === to.node);
+  return from.pod === null && target.kind === 'Node' && node?.ip === to.ip ? 'nodes' : 'pods';
+}
+
+function pairsOf(symptoms: readonly Judged[]): readonly Pair[] {
+  const pairs = Map.groupBy(symptoms, ({ probe }) => [probe.from.node, probe.to.node ?? ''].sort().join(' '));
+  return [...pairs].map(([key, members]) => {
+    const [a = '', b = ''] = key.split(' ', 2);
+    return { a, b, symptoms: members };
+  });
+}
+
+function pairKey({ a, b }: { readonly a: string; readonly b: string }): string {
+  return [a, b].sort().join(' ');
+}
+
+function probedNodes(all: readonly Judged[]): readonly string[] {
+  return sortNames(all.flatMap(({ probe }) => (probe.to.node === null ? [probe.from.node] : [probe.from.node, probe.to.node])));
+}
+
+/** A failure towards a target on a node, where the nodes themselves or their pods are cut off, needs no words. */
+function isImplied({ from, to }: Judged['probe'], covered: ReadonlySet<string>): boolean {
+  if (covered.size === 0) return false;
+  const concerns = (name: string): boolean => [...covered].some((key) => key.split(' ').includes(name));
+  if (to.node === null || to.node === from.node) return concerns(from.node);
+  return covered.has(pairKey({ a: from.node, b: to.node }));
+}
+
+function describePairs(
+  pairs: readonly Pair[],
+  names: readonly string[],
+  all: readonly Judged[],
+  plane: PairPlane,
+  inventory: Inventory,
+): Part {
+  const shape = shapeOf(pairs, names);
+  const loss = lossOf(pairs.flatMap(({ symptoms }) => symptoms));
+  const measured = directionBetween(shape.left, shape.right, pairs, all, plane, inventory);
+  // Two groups are told from the side whose packets are lost; one node against all the others from its own.
+  const isSwapped = measured === 'inbound' && shape.kind === 'groups';
+  const [from, to] = isSwapped ? [shape.right, shape.left] : [shape.left, shape.right];
+  const direction = isSwapped ? 'outbound' : measured;
+  return {
+    subjects: from.map(nodeEntity),
+    targets: to.map(nodeEntity),
+    direction,
+    sentence: pairSentence(shape, from, to, direction, loss, plane),
+  };
+}
+
+type PairPlane = 'nodes' | 'pods';
+
+/**
+ * The pattern of failing pairs: `isolated` nodes against all others, two `groups` of which no member reaches one of the
+ * other, or `scattered` pairs. `rest` are pairs outside the pattern.
+ */
+type Shape = {
+  readonly kind: 'isolated' | 'groups' | 'scattered';
+  readonly left: readonly string[];
+  readonly right: readonly string[];
+  readonly pairs: readonly Pair[];
+  readonly rest: readonly Pair[];
+};
+
+function shapeOf(pairs: readonly Pair[], names: readonly string[]): Shape {
+  const failing = new Set(pairs.map(pairKey));
+  const partners = new Map<string, Set<string>>();
+  for (const { a, b } of pairs) {
+    partners.set(a, (partners.get(a) ?? new Set()).add(b));
+    partners.set(b, (partners.get(b) ?? new Set()).add(a));
+  }
+  const isolated =
+    names.length < 3
+      ? []
+      : sortNames([...partners].filter(([, others]) => others.size === names.length - 1).map(([name]) => name));
+  if (isolated.length > 0) {
+    const right = isolated.length === names.length ? names : names.filter((name) => !isolated.includes(name));
+    return {
+      kind: 'isolated',
+      left: isolated,
+      right,
+      pairs,
+      rest: pairs.filter(({ a, b }) => !isolated.includes(a) && !isolated.includes(b)),
+    };
+  }
+  const [start = ''] = sortNames(partners.keys());
+  const right = sortNames(partners.get(start) ?? []);
+  const left = sortNames([...partners.keys()].filter((name) => !right.includes(name)));
+  const isSplit =
+    failing.size === left.length * right.length && left.every((a) => right.every((b) => failing.has(pairKey({ a, b }))));
+  if (isSplit) return { kind: 'groups', left, right, pairs, rest: [] };
+  return {
+    kind: 'scattered',
+    left: sortNames(pairs.map(({ a }) => a)),
+    right: sortNames(pairs.map(({ b }) => b)),
+    pairs,
+    rest: [],
+  };
+}
+
+function pairSentence(
+  { kind, left, pairs, rest }: Shape,
+  from: readonly string[],
+  to: readonly string[],
+  direction: Direction,
+  loss: number | null,
+  plane: PairPlane,
+): string {
+  const who = (names: readonly string[]): string => (plane === 'nodes' ? listOf(names) : `pods on ${listOf(names)}`);
+  if (kind === 'scattered') {
+    const action = loss === null ? 'cannot reach each other' : `lose ${loss} % of their packets`;
+    return `${plane === 'nodes' ? '' : 'pods on '}${pairList(pairs)} ${action}`;
+  }
+  const anyOther = plane === 'nodes' ? 'any other node' : 'pods on any other node';
+  const target = kind === 'isolated' ? anyOther : who(to);
+  const also = rest.length === 0 ? '' : `; nor can ${plane === 'nodes' ? '' : 'pods on '}${pairList(rest)} reach each other`;
+  const isOne = plane === 'nodes' && from.length === 1;
+  if (direction === 'inbound') {
+    return loss === null
+      ? `${who(left)} cannot be reached from ${target}, in this direction only${also}`
+      : `${who(left)} ${isOne ? 'misses' : 'miss'} ${loss} % of the packets from ${target}, in this direction only${also}`;
+  }
+  const action = loss === null ? `cannot reach ${target}` : `${isOne ? 'loses' : 'lose'} ${loss} % of the packets to ${target}`;
+  const way = direction === 'both' ? ', in both directions' : direction === 'outbound' ? ', in this direction only' : '';
+  return `${who(from)} ${action}${way}${also}`;
+}
+
+function pairList(pairs: readonly Pair[]): string {
+  return listOf(pairs.map(({ a, b }) => `${a} and ${b}`));
+}
+
+/** The loss in percent when packets are lost but never all of them, else null. */
+function lossOf(symptoms: readonly Judged[]): number | null {
+  if (symptoms.some(({ meaning }) => meaning !== 'lossy')) return null;
+  const oneWay = symptoms.filter(({ probe }) => probe.method === 'udp');
+  const measured = oneWay.length > 0 ? oneWay : symptoms;
+  const sent = measured.reduce((sum, { result }) => sum + result.sent, 0);
+  const delivered = measured.reduce((sum, { result }) => sum + result.delivered, 0);
+  return Math.round((100 * (sent - delivered)) / sent);
+}
+
+/** Which way it fails between two groups of nodes, by one-way evidence alone. */
+function directionBetween(
+  left: readonly string[],
+  right: readonly string[],
+  pairs: readonly Pair[],
+  all: readonly Judged[],
+  plane: PairPlane,
+  inventory: Inventory,
+): Direction {
+  const failing = new Set(pairs.map(pairKey));
+  const oneWay = all.filter(
+    ({ probe, meaning }) =>
+      probe.method === 'udp' && meaning !== 'unknown' && meaning !== 'moot' && planeOf(probe, inventory) === plane,
+  );
+  const between = (from: readonly string[], to: readonly string[]): readonly Judged[] =>
+    oneWay.filter(
+      ({ probe }) =>
+        from.includes(probe.from.node) &&
+        to.includes(probe.to.node ?? '') &&
+        failing.has(pairKey({ a: probe.from.node, b: probe.to.node ?? '' })),
+    );
+  return directionOf(between(left, right), between(right, left));
+}
+
+function directionOf(out: readonly Judged[], back: readonly Judged[]): Direction {
+  const fails = (list: readonly Judged[]): boolean => list.some(({ meaning }) => meaning !== 'pass');
+  if (out.length === 0 || back.length === 0) return 'undetermined';
+  if (fails(out) && fails(back)) return 'both';
+  if (fails(out)) return 'outbound';
+  return fails(back) ? 'inbound' : 'undetermined';
+}
+
+/** Which way one symptom's probe fails, by the one-way probes of the same kind between the same two places. */
+export function symptomDirection(symptom: Judged, all: readonly Judged[]): Direction {
+  const { probe } = symptom;
+  if (probe.method === 'udp') return 'outbound';
+  const oneWay = all.filter(
+    (other) =>
+      other.probe.method === 'udp' &&
+      other.probe.check === probe.check &&
+      other.meaning !== 'unknown' &&
+      other.meaning !== 'moot',
+  );
+  const way = (from: string, to: string | null): readonly Judged[] =>
+    oneWay.filter((other) => other.probe.from.node === from && other.probe.to.node === to);
+  return probe.to.node === null
+    ? 'undetermined'
+    : directionOf(way(probe.from.node, probe.to.node), way(probe.to.node, probe.from.node));
+}
+
+function describeOwn(symptoms: readonly Judged[]): Part {
+  const [first] = symptoms;
+  const node = first?.probe.from.node ?? '';
+  const subject = first?.probe.subject ?? nodeEntity(node);
+  return {
+    subjects: [subject],
+    targets: [nodeEntity(node)],
+    direction: 'undetermined',
+    sentence: `pods on ${node} cannot reach their own node`,
+  };
+}
+
+function groupByTarget(symptoms: readonly Judged[]): readonly (readonly Judged[])[] {
+  return [...Map.groupBy(symptoms, ({ probe }) => entityKey(probe.target)).values()];
+}
+
+/** Failures towards single targets: who, of those that were asked, cannot reach each. */
+function describeTargets(symptoms: readonly Judged[], all: readonly Judged[]): Part {
+  const asked = new Map<string, number>();
+  for (const [key, members] of Map.groupBy(all, ({ probe }) => entityKey(probe.target)))
+    asked.set(key, new Set(members.map(({ probe }) => entityKey(probe.subject))).size);
+  const groups = groupByTarget(symptoms);
+  const sentences = groups.map((group) => {
+    const [first] = group;
+    if (first === undefined) return '';
+    const subjects = sortNames(group.map(({ probe }) => entityName(probe.subject)));
+    const everyone = subjects.length === asked.get(entityKey(first.probe.target)) && subjects.length > 1;
+    const who = everyone
+      ? 'nothing'
+      : subjects.length > 3
+        ? `${counted(subjects.length, 'source')} of ${asked.get(entityKey(first.probe.target))}`
+        : listOf(subjects);
+    return `${who} ${everyone ? verbOf(group, true) : verbOf(group, false)} ${describeTarget(first.probe.target)}${howPhrase(group)}`;
+  });
+  return {
+    subjects: uniqueEntities(symptoms.map(({ probe }) => probe.subject)),
+    targets: uniqueEntities(symptoms.map(({ probe }) => probe.target)),
+    direction: 'undetermined',
+    sentence: sentences.join('; '),
+  };
+}
+
+function verbOf(symptoms: readonly Judged[], negated: boolean): string {
+  const isAnswered = symptoms.every(({ meaning }) => meaning === 'error');
+  if (isAnswered) return negated ? 'gets a good answer from' : 'gets no good answer from';
+  return negated ? 'reaches' : 'cannot reach';
+}
+
+function describeTarget(target: Entity): string {
+  const name = entityName(target);
+  if (target.kind === 'Service') return `the Service ${name}`;
+  return target.kind === 'Pod' ? `the pod ${name}` : name;
+}
+
+/** What the failures were, and on which port: `(DNS: SERVFAIL)`, `(TCP 9153: refused)`. */
+function howPhrase(symptoms: readonly Judged[]): string {
+  const hows = symptoms.map(({ probe, result }) => {
+    const protocol =
+      probe.method === 'ping'
+        ? 'ICMP'
+        : `${probe.packet.proto.toUpperCase()}${probe.to.port === undefined ? '' : ` ${probe.to.port}`}`;
+    return `${protocol}: ${result.how ?? 'unknown'}`;
+  });
+  return ` (${listOf(sortNames(hows))})`;
+}
+
+function uniqueEntities(entities: readonly Entity[]): Entity[] {
+  const unique = new Map(entities.map((entity) => [entityKey(entity), entity]));
+  return [...unique.values()].sort((a, b) => entityName(a).localeCompare(entityName(b), 'en', { numeric: true }));
+}
+
+function agreed(directions: readonly Direction[]): Direction {
+  const [first = 'undetermined'] = directions;
+  return directions.every((direction) => direction === first) ? first : 'undetermined';
+}

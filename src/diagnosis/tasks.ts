@@ -1,0 +1,192 @@
+import { type Reading, type Readings } from '../checks/kit/check.ts';
+import { readingKey } from '../checks/kit/readings.ts';
+import type { Probe } from '../model/probe.ts';
+import type { Exchange, Task } from '../model/wire/agent.ts';
+
+/** An answer that is not there after this long does not come, in milliseconds. */
+export const PROBE_DEADLINE_MS = 1000;
+
+/** Between two packets to the same target, in milliseconds. */
+const PING_EVERY_MS = 15;
+
+/** Between two attempts of an exchange that is not answered, in milliseconds. */
+const RETRY_EVERY_MS = 80;
+
+/** The IP packet of a plain ping, in bytes: 56 of data, as ping(8) sends. */
+const PING_BYTES = 84;
+
+/** What one operation may return, in bytes. Far above what a node of a large cluster prints. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+const READING_DEADLINE_MS = 4000;
+
+/** When, in a run, something is read on a node. */
+export type Moment = 'start' | 'sweep' | 'end';
+
+/** The network namespace that a probe is sent from. */
+function placeOf(probe: Probe): 'node' | 'pod' {
+  return probe.from.pod === null ? 'node' : 'pod';
+}
+
+/** The key that the evidence of a probe's sending side is filed under. */
+export function probeKey(probe: Probe): string {
+  const where = `${placeOf(probe)} round ${probe.round}`;
+  switch (probe.method) {
+    case 'ping':
+      return `ping ${where} ${probe.bytes ?? PING_BYTES} bytes x${probe.count}`;
+    case 'arp':
+      return `arp ${probe.to.ip}`;
+    case 'exec':
+      return 'session';
+    case 'udp':
+      return `send ${where}`;
+    default:
+      return `exchange ${where}`;
+  }
+}
+
+/** The key under which the receiver of one-way datagrams reports its counts. */
+export function heardKey(probe: Probe): string {
+  return `heard ${probe.target.kind === 'Pod' ? 'pod' : 'node'} round ${probe.round}`;
+}
+
+/** The keys of one reading, and the moments that they are read at. */
+export function readingMoments(reading: Reading): readonly { readonly key: string; readonly moment: Moment }[] {
+  const key = readingKey(reading);
+  switch (reading.when ?? 'sweep') {
+    case 'both':
+      return [
+        { key: `${key} @before`, moment: 'start' },
+        { key: `${key} @after`, moment: 'end' },
+      ];
+    case 'start':
+      return [{ key, moment: 'start' }];
+    case 'end':
+      return [{ key, moment: 'end' }];
+    default:
+      return [{ key, moment: 'sweep' }];
+  }
+}
+
+/** The tasks of all readings that fall on a moment, each once however many checks ask for it. */
+export function readingTasks(collects: readonly Readings[], moment: Moment): readonly Task[] {
+  const tasks = new Map<string, Task>();
+  for (const reading of collects.flatMap((readings) => Object.values(readings))) {
+    for (const due of readingMoments(reading)) {
+      if (due.moment !== moment || tasks.has(due.key)) continue;
+      const operation: Task['operation'] =
+        'argv' in reading
+          ? { op: 'run', in: reading.in, argv: [...reading.argv] }
+          : { op: 'read', in: reading.in, files: [...reading.files] };
+      tasks.set(due.key, { key: due.key, operation, deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES });
+    }
+  }
+  return [...tasks.values()];
+}
+
+/** How datagrams of a run are marked, and how the one of a probe is. */
+export type Tags = { readonly token: string; readonly tagOf: (probe: Probe) => string };
+
+/**
+ * The tasks that send the given probes, all of which start on one node: one ping for all targets of one size, one
+ * exchange and one sender for each network namespace.
+ */
+export function probeTasks(probes: readonly Probe[], uplink: string | null, tags: Tags): readonly Task[] {
+  const groups = Map.groupBy(
+    probes.filter((probe) => probe.method !== 'arp' && probe.method !== 'exec'),
+    probeKey,
+  );
+  const arpTargets = new Set(probes.filter((probe) => probe.method === 'arp').map((probe) => probe.to.ip));
+  return [...groups].map(([key, group]) => probeTask(key, group, uplink, arpTargets, tags));
+}
+
+function probeTask(
+  key: string,
+  group: readonly Probe[],
+  uplink: string | null,
+  arpTargets: ReadonlySet<string>,
+  tags: Tags,
+): Task {
+  const [first] = group;
+  if (first === undefined) throw new TypeError('a group of probes is never empty');
+  const where = placeOf(first);
+  const count = Math.max(...group.map((probe) => probe.count));
+  const limits = { maxBytes: MAX_BYTES };
+  switch (first.method) {
+    case 'ping': {
+      const targets = [...new Set(group.map((probe) => probe.to.ip))];
+      const onLink = first.bytes === undefined && where === 'node' ? targets.filter((ip) => arpTargets.has(ip)) : [];
+      const everyMs = Math.max(PING_EVERY_MS, targets.length);
+      return {
+        key,
+        operation: {
+          op: 'ping',
+          in: where,
+          targets,
+          count,
+          everyMs,
+          timeoutMs: PROBE_DEADLINE_MS,
+          bytes: first.bytes ?? PING_BYTES,
+          df: first.df ?? false,
+          arp: uplink === null || onLink.length === 0 ? null : { dev: uplink, targets: onLink },
+        },
+        deadlineMs: count * everyMs + 2 * PROBE_DEADLINE_MS,
+        ...limits,
+      };
+    }
+    case 'udp':
+      return {
+        key,
+        operation: {
+          op: 'send',
+          in: where,
+          token: tags.token,
+          targets: group.map((probe) => ({ id: tags.tagOf(probe), ip: probe.to.ip, port: probe.to.port ?? 0 })),
+          count,
+          everyMs: PING_EVERY_MS,
+        },
+        deadlineMs: count * PING_EVERY_MS + 2 * PROBE_DEADLINE_MS,
+        ...limits,
+      };
+    default:
+      return {
+        key,
+        operation: {
+          op: 'exchange',
+          in: where,
+          exchanges: group.map((probe) => exchangeOf(probe, tags)),
+          attempts: count,
+          everyMs: RETRY_EVERY_MS,
+          timeoutMs: PROBE_DEADLINE_MS,
+        },
+        deadlineMs: count * RETRY_EVERY_MS + 2 * PROBE_DEADLINE_MS,
+        ...limits,
+      };
+  }
+}
+
+function exchangeOf(probe: Probe, tags: Tags): Exchange {
+  const { method } = probe;
+  if (method === 'ping' || method === 'udp' || method === 'arp' || method === 'exec')
+    throw new TypeError(`${method} is no exchange`);
+  return { id: tags.tagOf(probe), method, ip: probe.to.ip, port: probe.to.port ?? 0, name: probe.name ?? '' };
+}
+
+/** The tasks that open an agent's ears and its way into the probe pod, before anybody sends. */
+export function listeningTasks(token: string, podUid: string | null): readonly Task[] {
+  const limits = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
+  const node: readonly Task[] = [{ key: 'listen node', operation: { op: 'listen', in: 'node', token }, ...limits }];
+  if (podUid === null) return node;
+  return [
+    ...node,
+    { key: 'enter pod', operation: { op: 'enter', in: 'node', uid: podUid }, ...limits },
+    { key: 'listen pod', operation: { op: 'listen', in: 'pod', token }, ...limits },
+  ];
+}
+
+/** The tasks that ask an agent what it heard. */
+export function heardTasks(round: number, inPod: boolean): readonly Task[] {
+  const limits = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
+  const node: readonly Task[] = [{ key: `heard node round ${round}`, operation: { op: 'heard', in: 'node' }, ...limits }];
+  return inPod ? [...node, { key: `heard pod round ${round}`, operation: { op: 'heard', in: 'pod' }, ...limits }] : node;
+}

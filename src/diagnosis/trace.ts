@@ -1,0 +1,103 @@
+import type { Paths } from '../dataplane/paths.ts';
+import type { Hop, Point, Step } from '../model/hop.ts';
+import type { Packet } from '../model/packet.ts';
+import type { Probe } from '../model/probe.ts';
+import { isRefusal, type Judged } from './classify.ts';
+
+/**
+ * A class of packets, from everything on a link down to one port: `link` is everything, ARP too; `ip` every IP packet;
+ * then a protocol, a protocol and port, or packets of full size.
+ */
+export type PacketClass = string;
+
+/** A suspect: one hop, for one class of packets. Suspects with the same key are the same. */
+export type Suspect = { readonly key: string; readonly hop: Hop; readonly packetClass: PacketClass };
+
+/** Every step of a probe's paths; `sure` are those that every alternative takes, hence what a success acquits. */
+export type Trace = { readonly any: readonly Step[]; readonly sure: readonly Step[]; readonly paths: Paths };
+
+/** Points that can tell packets apart by protocol and port. */
+const FILTERS: ReadonlySet<Point> = new Set([
+  'output',
+  'input',
+  'forward',
+  'prerouting',
+  'postrouting',
+  'nat',
+  'port',
+  'wire',
+  'opaque',
+  'socket',
+]);
+
+/** Points that can tell packets apart by size. */
+const SIZED: ReadonlySet<Point> = new Set(['dev', 'tunnel', 'port', 'wire', 'opaque', 'bridge']);
+
+/** From this size on, in bytes, a packet counts as one of full size. */
+const FULL_SIZE = 1000;
+
+/** Finds and remembers the trace of each probe. */
+export function createTracer(pathsOf: (probe: Probe) => Paths): (probe: Probe) => Trace {
+  const known = new Map<string, Trace>();
+  return (probe) => {
+    const found = known.get(probe.id);
+    if (found !== undefined) return found;
+    const paths = pathsOf(probe);
+    const any = [...paths.request.flat(), ...paths.reply.flat()];
+    const sure = [...paths.request, ...paths.reply].length > 2 ? common(paths) : any;
+    const trace = { any, sure, paths };
+    known.set(probe.id, trace);
+    return trace;
+  };
+}
+
+/** The steps that all alternatives of a direction share. */
+function common({ request, reply }: Paths): readonly Step[] {
+  return [request, reply].flatMap((alternatives) => {
+    const [first = [], ...others] = alternatives;
+    const keys = others.map((steps) => new Set(steps.map((step) => hopKey(step.hop))));
+    return first.filter((step) => keys.every((present) => present.has(hopKey(step.hop))));
+  });
+}
+
+/** What tells two hops apart. */
+export function hopKey({ place, point, dev, dir, iif, oif, via }: Hop): string {
+  return `${place}|${point}|${dev ?? ''}|${dir ?? ''}|${iif ?? ''}|${oif ?? ''}|${via ?? ''}`;
+}
+
+/** The classes that a packet belongs to at a point, the widest first. */
+export function classesAt(point: Point, packet: Packet): readonly PacketClass[] {
+  if (packet.proto === 'arp') return ['link'];
+  const classes: PacketClass[] = ['link', 'ip'];
+  if (FILTERS.has(point)) {
+    classes.push(packet.proto);
+    if (packet.dport !== undefined) classes.push(`${packet.proto} port ${packet.dport}`);
+    if (packet.sport !== undefined) classes.push(`${packet.proto} source port ${packet.sport}`);
+  }
+  if (SIZED.has(point) && packet.size !== undefined && packet.size >= FULL_SIZE) classes.push('full size');
+  return classes;
+}
+
+/** Everything that steps cast suspicion on, or acquit. */
+export function suspectsOf(steps: readonly Step[]): readonly Suspect[] {
+  const suspects = new Map<string, Suspect>();
+  for (const { hop, packet } of steps) {
+    const place = hopKey(hop);
+    for (const packetClass of classesAt(hop.point, packet)) {
+      const key = `${place}|${packetClass}`;
+      if (!suspects.has(key)) suspects.set(key, { key, hop, packetClass });
+    }
+  }
+  return [...suspects.values()];
+}
+
+/** What a failed probe casts suspicion on: a refusal was decided by something that looks into packets. */
+export function suspectSteps({ result, meaning }: Judged, trace: Trace): readonly Step[] {
+  if (meaning === 'error') return targetSocket(trace);
+  return isRefusal(result.how) ? trace.any.filter(({ hop }) => FILTERS.has(hop.point)) : trace.any;
+}
+
+/** The last step of the request: the process, or the absence of one, on the target. */
+function targetSocket({ paths }: Trace): readonly Step[] {
+  return paths.request.flatMap((steps) => steps.slice(-1));
+}

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { Citation } from './finding.ts';
+import { How } from './probe.ts';
+
+/**
+ * What a remedy would do about one finding, as its plan says it before anybody asked for it. `commands` are the exact
+ * argument vectors, in order, as they will run on the target node. `undo` says how the prior state is restored, or is
+ * null where that is not possible, and then `irreversible` says why. `verification` lists the ids of the probes that
+ * are run again afterwards.
+ */
+export const RemedyPlan = z.strictObject({
+  remedy: z.string().min(1),
+  title: z.string().min(1),
+  target: z.strictObject({ node: z.string().min(1), uid: z.string() }),
+  params: z.record(z.string(), z.string()),
+  commands: z.array(z.array(z.string()).min(1)).min(1),
+  risk: z.string(),
+  irreversible: z.string().optional(),
+  undo: z.string().nullable(),
+  finding: z.strictObject({ code: z.string(), summary: z.string(), evidence: z.array(Citation) }),
+  verification: z.array(z.string()),
+});
+export type RemedyPlan = z.infer<typeof RemedyPlan>;
+
+/** A plan that a verdict offers. The button in Slack carries nothing but its id. */
+export const RemedyProposal = RemedyPlan.extend({ id: z.string() });
+export type RemedyProposal = z.infer<typeof RemedyProposal>;
+
+/** A person in Slack. */
+export const Person = z.strictObject({ user: z.string(), team: z.string() });
+export type Person = z.infer<typeof Person>;
+
+/**
+ * An approver's consent, signed by the bot: Ed25519 over action id, cluster, digest, approver and expiry. Times are
+ * milliseconds since the epoch on Redis's clock; `signature` is base64.
+ */
+export const Approval = z.strictObject({
+  action: z.string(),
+  cluster: z.string(),
+  digest: z.string(),
+  by: Person,
+  expiresAt: z.int(),
+  signature: z.string(),
+});
+export type Approval = z.infer<typeof Approval>;
+
+/**
+ * A remedy that somebody requested. Everything except `approvals` and `digest` is covered by the digest, which is what
+ * gets approved: what was approved is what runs.
+ */
+export const Action = RemedyPlan.extend({
+  schema: z.literal('netcheck.action/v1'),
+  id: z.string(),
+  run: z.string(),
+  cluster: z.string(),
+  requestedBy: Person,
+  requestedAt: z.int(),
+  approvals: z.array(Approval),
+  digest: z.string(),
+});
+export type Action = z.infer<typeof Action>;
+
+/**
+ * Where an action stands. `requested` → `approved` → `started` → `done` (it ran; the outcome says whether it healed),
+ * `failed` (refused before anything was changed) or `outcome-unknown` (it may have run: verified, never repeated).
+ * A request can also end as `denied`, `expired` or `superseded`; an approval that nobody started in time as `expired`.
+ */
+export const ActionState = z.enum([
+  'requested',
+  'approved',
+  'started',
+  'done',
+  'failed',
+  'outcome-unknown',
+  'denied',
+  'expired',
+  'superseded',
+]);
+export type ActionState = z.infer<typeof ActionState>;
+
+/** What a probe showed at one time. */
+export const ProbeReading = z.strictObject({ how: How.nullable(), sent: z.int(), delivered: z.int() });
+export type ProbeReading = z.infer<typeof ProbeReading>;
+
+/**
+ * How an action ended. `before` and `after` are the state that it was to change, as read on the node; `verified` the
+ * probes that were run again. `undo` is the id under which the prior state is kept, or null. `reason` is present unless
+ * the outcome is `healed`.
+ */
+export const RemedyOutcome = z.strictObject({
+  outcome: z.enum(['healed', 'not-healed', 'refused', 'outcome-unknown']),
+  reason: z.string().nullable(),
+  before: z.array(Citation),
+  after: z.array(Citation),
+  verified: z.array(
+    z.strictObject({ probe: z.string(), sentence: z.string(), before: ProbeReading, after: ProbeReading.nullable() }),
+  ),
+  undo: z.string().nullable(),
+});
+export type RemedyOutcome = z.infer<typeof RemedyOutcome>;
+
+/** JSON with the keys of every object in order, so that equal values have equal text. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value !== null && typeof value === 'object') {
+    const fields = Object.entries(value)
+      .filter(([, item]) => item !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`);
+    return `{${fields.join(',')}}`;
+  }
+  return JSON.stringify(value) ?? 'null';
+}
+
+/** The SHA-256, in hexadecimal, over what an approval is given for: the action without its approvals and its digest. */
+export function digestOf(action: Omit<Action, 'digest' | 'approvals'>): string {
+  const { ...content }: Record<string, unknown> = action;
+  delete content['digest'];
+  delete content['approvals'];
+  return createHash('sha256').update(canonicalJson(content)).digest('hex');
+}
+
+/** The bytes that an approval's signature covers. */
+export function approvalBytes(approval: Omit<Approval, 'signature'>): Uint8Array {
+  const { action, cluster, digest, by, expiresAt } = approval;
+  return new TextEncoder().encode(canonicalJson({ v: 1, action, cluster, digest, by, expiresAt }));
+}

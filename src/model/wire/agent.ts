@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { Evidence } from '../evidence.ts';
+
+/*
+ * The conversation with an agent: frames (see frames.ts) on its standard input and output. The agent knows only the
+ * operations below and, for `run` and `read`, only the catalogue's own readings; it refuses everything else.
+ */
+
+const Ip = z.string();
+
+/** A TCP, HTTP, TLS or DNS exchange, tried up to `attempts` times, `everyMs` apart, until one is answered. */
+export const Exchange = z.strictObject({
+  id: z.string(),
+  method: z.enum(['tcp', 'http', 'tls', 'dns']),
+  ip: Ip,
+  port: z.int(),
+  /** A path for http, a server name for tls, a name for dns. */
+  name: z.string(),
+});
+export type Exchange = z.infer<typeof Exchange>;
+
+/** What the agent is asked to do. `in` is the node's network namespace or that of the probe pod named by `pod`. */
+export const Operation = z.discriminatedUnion('op', [
+  z.strictObject({ op: z.literal('run'), in: z.enum(['node', 'pod']), argv: z.array(z.string()) }),
+  z.strictObject({ op: z.literal('read'), in: z.enum(['node', 'pod']), files: z.array(z.string()) }),
+  /** Makes `in: 'pod'` possible: finds the pod's network namespace by its uid. */
+  z.strictObject({ op: z.literal('enter'), in: z.literal('node'), uid: z.string() }),
+  z.strictObject({
+    op: z.literal('ping'),
+    in: z.enum(['node', 'pod']),
+    targets: z.array(Ip),
+    count: z.int(),
+    everyMs: z.int(),
+    timeoutMs: z.int(),
+    /** Length of the IP packet, in bytes. */
+    bytes: z.int(),
+    df: z.boolean(),
+    /** Targets on this link: one that has answered nothing after 300 ms is asked by ARP as well. */
+    arp: z.strictObject({ dev: z.string(), targets: z.array(Ip) }).nullable(),
+  }),
+  z.strictObject({
+    op: z.literal('exchange'),
+    in: z.enum(['node', 'pod']),
+    exchanges: z.array(Exchange),
+    attempts: z.int(),
+    everyMs: z.int(),
+    timeoutMs: z.int(),
+  }),
+  /** Opens a UDP socket that counts tagged datagrams and a TCP socket that accepts; says their ports at once. */
+  z.strictObject({ op: z.literal('listen'), in: z.enum(['node', 'pod']), token: z.string() }),
+  /** Sends tagged datagrams, `count` to each target, `everyMs` apart. */
+  z.strictObject({
+    op: z.literal('send'),
+    in: z.enum(['node', 'pod']),
+    token: z.string(),
+    targets: z.array(z.strictObject({ id: z.string(), ip: Ip, port: z.int() })),
+    count: z.int(),
+    everyMs: z.int(),
+  }),
+  /** Says how many datagrams of each tag arrived since `listen`. */
+  z.strictObject({ op: z.literal('heard'), in: z.enum(['node', 'pod']) }),
+  /** Captures up to `max` packets of the peers given on a device, for `forMs`. */
+  z.strictObject({
+    op: z.literal('capture'),
+    in: z.literal('node'),
+    dev: z.string(),
+    peers: z.array(Ip),
+    udpPort: z.int().nullable(),
+    max: z.int(),
+    forMs: z.int(),
+  }),
+]);
+export type Operation = z.infer<typeof Operation>;
+
+/** An operation with the key that its evidence is filed under, its deadline (ms) and its output cap (bytes). */
+export const Task = z.strictObject({ key: z.string(), operation: Operation, deadlineMs: z.int(), maxBytes: z.int() });
+export type Task = z.infer<typeof Task>;
+
+/** Worker → agent. All tasks of a `do` run side by side; `beat` says that the worker is there; `end` ends the agent. */
+export type ToAgent =
+  | { readonly type: 'do'; readonly round: number; readonly tasks: readonly Task[] }
+  | { readonly type: 'beat' }
+  | { readonly type: 'end' };
+
+/** Agent → worker. `ready` comes once, first; `done` when every task of the round has its result. */
+export const FromAgent = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('ready'), protocol: z.int(), version: z.string() }),
+  z.strictObject({ type: z.literal('result'), key: z.string(), evidence: Evidence }),
+  z.strictObject({ type: z.literal('done'), round: z.int() }),
+]);
+export type FromAgent = z.infer<typeof FromAgent>;
+
+/** What the agent prints, as JSON, for `exchange`: one entry for each exchange, in the order asked. */
+export const ExchangeOutcome = z.strictObject({
+  id: z.string(),
+  attempts: z.int(),
+  answered: z.int(),
+  /** `ok`, an errno name (`ECONNREFUSED`), `TIMEOUT`, or for DNS the answer's rcode. */
+  result: z.string(),
+  /** Milliseconds to the answer, or to the error, of the last attempt. */
+  ms: z.number(),
+  /** HTTP status, addresses of a DNS answer, or the TLS peer's message. */
+  detail: z.string(),
+});
+export type ExchangeOutcome = z.infer<typeof ExchangeOutcome>;
+
+/** What the agent prints, as JSON, for `listen`. */
+export const Listening = z.strictObject({ udp: z.int(), tcp: z.int() });
+export type Listening = z.infer<typeof Listening>;
+
+/** What the agent prints, as JSON, for `send` (datagrams handed to the kernel and errors) and `heard` (datagrams counted). */
+export const DatagramCounts = z.record(z.string(), z.int());
+export type DatagramCounts = z.infer<typeof DatagramCounts>;
+export const SendOutcome = z.strictObject({ sent: DatagramCounts, errors: z.record(z.string(), z.string()) });
+export type SendOutcome = z.infer<typeof SendOutcome>;

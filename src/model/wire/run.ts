@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { Progress } from '../progress.ts';
+import { Person, RemedyProposal } from '../remedy.ts';
+import { RunRequest, Verdict } from '../verdict.ts';
+import { defineKind } from './kind.ts';
+
+/**
+ * What was accepted: who asked for what, and where the answer goes. `follows` is the action whose unknown outcome the
+ * run is to verify, when netcheck itself asked.
+ */
+export const RunOrder = z.strictObject({
+  id: z.string(),
+  cluster: z.string(),
+  request: RunRequest,
+  requestedBy: Person,
+  channel: z.string(),
+  follows: z.string().nullable(),
+});
+export type RunOrder = z.infer<typeof RunOrder>;
+export const RunOrderKind = defineKind({ name: 'run order', version: 1, schema: RunOrder });
+
+/**
+ * Where a run stands. `accepting` becomes `queued` once its job and its message are stored as well, or `withdrawn` when
+ * that took too long and the user was told so. `running` may be entered again by another attempt. `finished` has a
+ * verdict; `failed` and `cancelled` have a reason instead.
+ */
+export const RunStatus = z.enum(['accepting', 'withdrawn', 'queued', 'running', 'finished', 'failed', 'cancelled']);
+export type RunStatus = z.infer<typeof RunStatus>;
+
+/** Statuses that a run never leaves. */
+export function isOver(status: RunStatus): boolean {
+  return status === 'finished' || status === 'failed' || status === 'cancelled' || status === 'withdrawn';
+}
+
+/** A run as the store returns it. Times are milliseconds since the epoch on Redis's clock. */
+export type Run = {
+  readonly order: RunOrder;
+  readonly status: RunStatus;
+  readonly epoch: number;
+  readonly worker: string | null;
+  readonly acceptedAt: number;
+  readonly startedAt: number | null;
+  readonly finishedAt: number | null;
+  readonly reason: string | null;
+  readonly cancelledBy: string | null;
+  /** What became of the run's messages: why they could not be shown, or null. */
+  readonly deliveryFault: string | null;
+};
+
+export const VerdictKind = defineKind({ name: 'verdict', version: 1, schema: Verdict });
+export const ProgressKind = defineKind({ name: 'progress', version: 1, schema: Progress });
+export const ProposalsKind = defineKind({ name: 'remedy proposals', version: 1, schema: z.array(RemedyProposal) });

@@ -1,0 +1,39 @@
+import type { Bundle } from '../model/bundle.ts';
+import type { RemedyPlan } from '../model/remedy.ts';
+import type { Verdict, VerdictFinding } from '../model/verdict.ts';
+import { REMEDIES } from './index.ts';
+
+/** Probes that are run again after a remedy: all that the finding explains, or this many of them, evenly picked. */
+const MAX_VERIFICATION = 120;
+
+/** What could be done about a verdict: a plan for each cause that offers a remedy which exists. Pure. */
+export function propose(verdict: Verdict, bundle: Bundle): readonly RemedyPlan[] {
+  return verdict.causes.flatMap((cause) => planOf(cause, bundle));
+}
+
+function planOf({ code, summary, evidence, explains, remedy: offer }: VerdictFinding, bundle: Bundle): readonly RemedyPlan[] {
+  const remedy = offer === undefined ? undefined : REMEDIES[offer.id];
+  const node = bundle.inventory.nodes.find(({ name }) => name === offer?.node);
+  if (offer === undefined || remedy === undefined || node === undefined) return [];
+  const params = remedy.params.safeParse(offer.params);
+  if (!params.success) return [];
+  return [
+    {
+      remedy: remedy.id,
+      title: `${remedy.title} on ${node.name}`,
+      target: { node: node.name, uid: node.uid },
+      params: offer.params,
+      commands: remedy.commands(params.data).map((argv) => [...argv]),
+      risk: remedy.risk,
+      ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),
+      undo: remedy.undo,
+      finding: { code, summary, evidence },
+      verification: picked(explains.map((id) => bundle.plan.probes.find((probe) => probe.id === id)?.repeats ?? id)),
+    },
+  ];
+}
+
+function picked(ids: readonly string[]): string[] {
+  if (ids.length <= MAX_VERIFICATION) return [...ids];
+  return Array.from({ length: MAX_VERIFICATION }, (_, index) => ids[Math.floor((index * ids.length) / MAX_VERIFICATION)] ?? '');
+}
