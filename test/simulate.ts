@@ -41,7 +41,7 @@ export function simulate(nodeCount: number, silent: readonly string[] = [], pack
         node.name,
         {
           network: networks.get(node.name) ?? null,
-          listening: { node: { udp: 40_000, tcp: 40_001 }, pod: { udp: 41_000, tcp: 41_001 } },
+          listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
           freeNeighbours: null,
           freeConntrack: null,
         },
@@ -83,8 +83,8 @@ export function hopsOf({ probes, pathsOf }: Simulation): readonly Hop[] {
 function resultOf(probe: Probe, { request, reply }: Paths, faults: readonly SimulatedFault[]): readonly ProbeResult[] {
   const alternatives = request.map((path, index) => [...path, ...(reply[index] ?? [])]);
   const share = Math.max(0, ...alternatives.map((path) => passing(path, faults)));
-  // A ping that is answered needs no ARP probe.
-  if (probe.method === 'arp' && faults.length === 0) return [];
+  // What a ping has found needs no other probe.
+  if (probe.ifSilent === true && faults.length === 0) return [];
   const isExchange = probe.method !== 'ping' && probe.method !== 'udp' && probe.method !== 'arp';
   const delivered = isExchange ? (share > 0 ? 1 : 0) : Math.round(probe.count * share);
   const sent = isExchange && delivered > 0 ? 1 : probe.count;
@@ -129,7 +129,7 @@ function createPod(namespace: string, name: string, node: Node, host: number, la
     terminating: false,
     labels,
     owner: null,
-    ports: [],
+    ports: [{ port: 7410, protocol: 'TCP' }],
   };
 }
 

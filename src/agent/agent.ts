@@ -5,7 +5,6 @@ import type { FromAgent, Operation, Task, ToAgent } from '../model/wire/agent.ts
 import { AGENT_PROTOCOL, createFrameReader, encodeFrame, MAX_FRAME_BYTES, SILENCE_MS } from '../model/wire/frames.ts';
 import { createProcesses, killGroup, now } from './command.ts';
 import { carryOut, failure, type Templates, type Workplace } from './operations.ts';
-import { findPodProcess } from './pod-entry.ts';
 
 export type AgentOptions = {
   readonly version: string;
@@ -20,6 +19,9 @@ export type AgentOptions = {
   readonly onEnd: (exitCode: number) => void;
 };
 
+/** Operations that need sockets which stay open; for these the agent runs inside the pod's namespace as well. */
+const INSIDE: ReadonlySet<Operation['op']> = new Set(['listen', 'send', 'heard']);
+
 /** An agent inside the probe pod's network namespace, driven over its standard input and output. */
 type Inner = { readonly send: (message: ToAgent) => void; readonly end: () => void };
 
@@ -28,12 +30,20 @@ type Inner = { readonly send: (message: ToAgent) => void; readonly end: () => vo
  * the protocol or is silent for three seconds; then everything that was started is killed.
  */
 export function serve({ version, templates, input, output, root, self, onEnd }: AgentOptions): void {
-  const workplace: Workplace = { templates, root, processes: createProcesses(), listener: null };
+  const workplace: Workplace = {
+    templates,
+    root,
+    processes: createProcesses(),
+    pod: null,
+    answered: { node: new Set(), pod: new Set() },
+    listener: null,
+  };
   const frames = createFrameReader(MAX_FRAME_BYTES);
   let inner: Inner | null = null;
   /** Tasks of the inner agent that have no result yet. */
   const waiting = new Map<string, { readonly task: Task; readonly settle: (evidence: Evidence) => void }>();
-  let silence: NodeJS.Timeout = setTimeout(finish, SILENCE_MS, 1);
+  let heardAt = now();
+  const silence = setInterval(endIfSilent, SILENCE_MS / 6);
   let ended = false;
 
   function say(message: FromAgent): void {
@@ -43,11 +53,19 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
   function finish(exitCode: number): void {
     if (ended) return;
     ended = true;
-    clearTimeout(silence);
+    clearInterval(silence);
     inner?.end();
     workplace.listener?.close();
     workplace.processes.killAll();
     onEnd(exitCode);
+  }
+
+  function endIfSilent(): void {
+    if (now() - heardAt < SILENCE_MS) return;
+    // On a node that is starved the timer comes late as well: what has been said in the meantime is read first.
+    setImmediate(() => {
+      if (now() - heardAt >= SILENCE_MS) finish(1);
+    });
   }
 
   function report(key: string, evidence: Evidence): void {
@@ -57,27 +75,19 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
   /** Starts the agent of the pod's namespace; the task is done when that one is ready. */
   function enter(operation: Extract<Operation, { op: 'enter' }>, key: string): Promise<void> {
     const startedMs = now();
-    const argv = ['enter', operation.uid];
-    const pid = findPodProcess(operation.uid);
-    if (pid === null) {
-      report(key, failure(operation, `no process of pod ${operation.uid} on this node`, startedMs, 'failed'));
+    const { pod } = workplace;
+    if (pod === null) {
+      report(key, failure(operation, 'the probe pod of this node has not been found', startedMs, 'failed'));
       return Promise.resolve();
     }
     return new Promise((resolve) => {
-      const child = spawn('nsenter', [`--net=/proc/${pid}/ns/net`, '--', ...self, `/proc/${pid}/root`], {
+      const child = spawn('nsenter', [`--net=/proc/${pod}/ns/net`, '--', ...self], {
         stdio: ['pipe', 'pipe', 'pipe'],
         detached: true,
       });
       inner = speakWith(child, () => {
-        report(key, {
-          argv,
-          exitCode: 0,
-          stdout: String(pid),
-          stderr: '',
-          truncated: false,
-          startedMs,
-          durationMs: now() - startedMs,
-        });
+        const evidence = { argv: ['enter'], exitCode: 0, stdout: String(pod), stderr: '', truncated: false };
+        report(key, { ...evidence, startedMs, durationMs: now() - startedMs });
         resolve();
       });
       let stderr = '';
@@ -126,14 +136,15 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
   }
 
   function perform(task: Task): Promise<void> {
-    if (task.operation.op === 'enter') return enter(task.operation, task.key);
-    if (task.operation.in === 'node') return carryOut(task, workplace, report);
+    const { operation } = task;
+    if (operation.op === 'enter') return enter(operation, task.key);
+    if (operation.in === 'node' || !INSIDE.has(operation.op)) return carryOut(task, workplace, report);
     if (inner === null) {
-      report(task.key, failure(task.operation, 'there is no way into the probe pod', now(), 'failed'));
+      report(task.key, failure(operation, 'there is no agent inside the probe pod', now(), 'failed'));
       return Promise.resolve();
     }
     // Inside, the pod's namespace is the agent's own: `node` there.
-    const operation: Operation = { ...task.operation, in: 'node' };
+    const inside = { ...task, operation: { ...operation, in: 'node' } };
     return new Promise((resolve) => {
       waiting.set(task.key, {
         task,
@@ -143,19 +154,18 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
           resolve();
         },
       });
-      inner?.send({ type: 'do', round: 0, tasks: [{ ...task, operation }] });
+      inner?.send({ type: 'do', round: 0, tasks: [inside as Task] });
     });
   }
 
   async function performAll(round: number, tasks: readonly Task[]): Promise<void> {
     // The way into the pod comes first: other tasks of the round may need it.
-    const entering = tasks.filter((task) => task.operation.op === 'enter');
-    const inNode = tasks.filter((task) => task.operation.op !== 'enter' && task.operation.in === 'node');
-    const inPod = tasks.filter((task) => task.operation.op !== 'enter' && task.operation.in === 'pod');
-    const node = Promise.all(inNode.map(perform));
-    await Promise.all(entering.map(perform));
-    await Promise.all(inPod.map(perform));
-    await node;
+    const isWay = ({ operation }: Task): boolean => operation.op === 'find' || operation.op === 'enter';
+    const isInside = ({ operation }: Task): boolean => operation.in === 'pod';
+    const onNode = Promise.all(tasks.filter((task) => !isWay(task) && !isInside(task)).map(perform));
+    await Promise.all(tasks.filter(isWay).map(perform));
+    await Promise.all(tasks.filter(isInside).map(perform));
+    await onNode;
     say({ type: 'done', round });
   }
 
@@ -175,8 +185,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
 
   output.on('error', () => finish(1));
   input.on('data', (chunk: Buffer) => {
-    clearTimeout(silence);
-    silence = setTimeout(finish, SILENCE_MS, 1);
+    heardAt = now();
     const messages = frames.push(chunk);
     if ('kind' in messages) {
       process.stderr.write(`netcheck-agent: ${messages.message}\n`);

@@ -1,9 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatagramCounts, Listening, SendOutcome } from '../model/wire/agent.ts';
 
-/** Counts tagged datagrams, and accepts TCP connections, for as long as the agent lives. */
+/** Counts tagged datagrams for as long as the agent lives. */
 export type Listener = {
   readonly ports: Listening;
   /** The counts, once no datagram has come in for a moment: some may still be on their way or in the socket's queue. */
@@ -15,7 +14,7 @@ export type Listener = {
 const QUIET_MS = 30;
 const MOST_WAIT_MS = 300;
 
-/** Opens both sockets on every address, each on a port that the kernel picks. Only datagrams with the token count. */
+/** Opens a socket on every address, on a port that the kernel picks. Only datagrams with the token count. */
 export async function listen(token: string): Promise<Listener> {
   const counts: Record<string, number> = {};
   let lastAt = 0;
@@ -26,14 +25,9 @@ export async function listen(token: string): Promise<Listener> {
     counts[id] = (counts[id] ?? 0) + 1;
     lastAt = performance.now();
   });
-  const server = createServer((connection) => {
-    connection.on('error', () => connection.destroy());
-    connection.resume();
-  });
   const udp = await bound(socket);
-  const tcp = await accepting(server);
   return {
-    ports: { udp, tcp },
+    ports: { udp },
     async heard() {
       const until = performance.now() + MOST_WAIT_MS;
       // The socket's queue is emptied between two turns of the event loop.
@@ -43,7 +37,6 @@ export async function listen(token: string): Promise<Listener> {
     },
     close() {
       socket.close();
-      server.close();
     },
   };
 }
@@ -52,16 +45,6 @@ function bound(socket: Socket): Promise<number> {
   return new Promise((resolve, reject) => {
     socket.once('error', reject);
     socket.bind({ port: 0, address: '0.0.0.0' }, () => resolve(socket.address().port));
-  });
-}
-
-function accepting(server: Server): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ port: 0, host: '0.0.0.0' }, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : 0);
-    });
   });
 }
 

@@ -13,7 +13,7 @@ usage: netcheck-agent collect    read and probe: speak the agent protocol on sta
        netcheck-agent remedy     carry out one approved action, where remedies are installed
 `;
 
-const [mode, podRoot] = process.argv.slice(2);
+const [mode] = process.argv.slice(2);
 
 // The container's command is `netcheck-agent remedy`; what acts on a node is not even loaded for anything else.
 if (mode === 'remedy') {
@@ -30,7 +30,7 @@ function collect(): void {
     input: process.stdin,
     output: process.stdout,
     // The agent's container shares the host's process namespace: the root of process 1 is the host's own file system.
-    root: podRoot ?? '/proc/1/root',
+    root: '/proc/1/root',
     self: [process.execPath, process.argv[1] ?? '', 'collect'],
     onEnd: (exitCode) => process.exit(exitCode),
   });

@@ -1,20 +1,29 @@
 import { isIP } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Evidence } from '../model/evidence.ts';
 import type { Operation, Task } from '../model/wire/agent.ts';
 import { type Bounds, now, type Processes, runCommand } from './command.ts';
 import { type Listener, listen, send } from './datagrams.ts';
 import { runExchanges } from './exchange.ts';
 import { readFiles } from './files.ts';
-import { ping } from './ping.ts';
+import { ping, SILENT_AFTER_MS } from './ping.ts';
+import { findPodProcess } from './pod-process.ts';
+import { fromHere, fromInside } from './transport.ts';
 
 /** The catalogue's own readings: the only commands and files that the agent runs and reads, each written as JSON. */
 export type Templates = { readonly commands: ReadonlySet<string>; readonly files: ReadonlySet<string> };
 
-/** Where an agent works: its templates, the root file system it reads from, and what it has open. */
+/**
+ * Where an agent works: its templates, the root file system it reads from, a process of the node's probe pod once that
+ * has been found, and what it has open.
+ */
 export type Workplace = {
   readonly templates: Templates;
   readonly root: string;
   readonly processes: Processes;
+  pod: number | null;
+  /** Targets that have answered a ping, in either namespace. */
+  readonly answered: { readonly node: Set<string>; readonly pod: Set<string> };
   listener: Listener | null;
 };
 
@@ -49,19 +58,28 @@ type Operations = {
 };
 
 const OPERATIONS: Operations = {
-  async run({ argv }, { task, bounds, workplace, report }) {
-    report(task.key, await runCommand(argv, bounds, workplace.processes));
+  async run({ in: where, argv }, { task, bounds, workplace, report }) {
+    report(task.key, await runCommand([...wayInto(where, workplace), ...argv], bounds, workplace.processes));
   },
   async read({ files }, { task, bounds, workplace, report }) {
     report(task.key, readFiles(files, workplace.root, bounds));
   },
   async ping(operation, { task, bounds, workplace, report }) {
-    const evidence = await ping(operation, bounds, workplace.processes);
-    for (const [ip, arp] of evidence.arp) report(`arp ${ip}`, arp);
-    report(task.key, evidence.ping);
+    report(
+      task.key,
+      await ping(operation, workplace.answered[operation.in], wayInto(operation.in, workplace), bounds, workplace.processes),
+    );
   },
-  async exchange(operation, { task, report, startedMs }) {
-    const outcomes = await runExchanges(operation.exchanges, operation);
+  async arp({ dev, targets }, { bounds, workplace, report }) {
+    const ask = async (ip: string): Promise<void> =>
+      report(`arp ${ip}`, await runCommand(['arping', '-c', '1', '-w', '1', '-I', dev, ip], bounds, workplace.processes));
+    await Promise.all(targets.map(ask));
+  },
+  async exchange(operation, { task, workplace, report, startedMs }) {
+    const transport = operation.in === 'node' ? fromHere : fromInside(wayInto('pod', workplace), workplace.processes);
+    if (operation.ifSilent) await sleep(SILENT_AFTER_MS);
+    const wanted = operation.exchanges.filter(({ ip }) => !operation.ifSilent || !workplace.answered[operation.in].has(ip));
+    const outcomes = await runExchanges(wanted, operation, transport);
     report(task.key, printed(['exchange'], outcomes, startedMs));
   },
   async listen({ token }, { task, workplace, report, startedMs }) {
@@ -76,35 +94,23 @@ const OPERATIONS: Operations = {
     if (workplace.listener === null) throw new Error('nothing was opened to listen on');
     report(task.key, printed(['heard'], await workplace.listener.heard(), startedMs));
   },
-  async capture({ dev, peers, udpPort, max, forMs }, { task, bounds, workplace, report }) {
-    const hosts = peers.flatMap((peer, index) => [...(index > 0 ? ['or'] : []), 'host', peer]);
-    const protocols = udpPort === null ? ['icmp'] : ['(', 'icmp', 'or', 'udp', 'port', String(udpPort), ')'];
-    // timeout(1) ends tcpdump in the ordinary way, so that it prints what it has; 124 is then its exit status.
-    const seconds = (forMs / 1000).toFixed(1);
-    const argv = [
-      'timeout',
-      seconds,
-      'tcpdump',
-      '-nn',
-      '-tt',
-      '-q',
-      '-e',
-      '-i',
-      dev,
-      '-c',
-      String(max),
-      ...protocols,
-      'and',
-      '(',
-      ...hosts,
-      ')',
-    ];
-    report(task.key, await runCommand(argv, bounds, workplace.processes));
+  async find({ uid }, { task, workplace, report, startedMs }) {
+    const pid = findPodProcess(uid);
+    if (pid === null) throw new Error(`no process of pod ${uid} on this node`);
+    workplace.pod = pid;
+    report(task.key, printed(['find', uid], pid, startedMs));
   },
   async enter() {
     throw new Error('this agent is inside a pod already');
   },
 };
+
+/** What a command is put behind so that it runs in the network namespace asked for. */
+function wayInto(where: 'node' | 'pod', { pod }: Workplace): readonly string[] {
+  if (where === 'node') return [];
+  if (pod === null) throw new Error('the probe pod of this node has not been found');
+  return ['nsenter', `--net=/proc/${pod}/ns/net`, '--'];
+}
 
 function printed(argv: readonly string[], value: unknown, startedMs: number): Evidence {
   return {
@@ -134,6 +140,7 @@ export function failure(operation: Operation, message: string, startedMs: number
 
 const DEVICE = /^[A-Za-z0-9_.:@-]{1,15}$/;
 const MAX_TARGETS = 4096;
+const MAX_ARP = 32;
 
 /** Why an operation is refused, or null: its values have to be what the catalogue's templates allow. */
 export function refusalOf(operation: Operation, templates: Templates): string | null {
@@ -142,18 +149,17 @@ export function refusalOf(operation: Operation, templates: Templates): string | 
       return templates.commands.has(JSON.stringify(operation.argv)) ? null : 'not a command of the catalogue';
     case 'read':
       return templates.files.has(JSON.stringify(operation.files)) ? null : 'not files of the catalogue';
-    case 'enter':
+    case 'find':
       return /^[0-9a-f-]{8,64}$/i.test(operation.uid) ? null : 'not a pod uid';
     case 'ping':
-      if (operation.arp !== null && !DEVICE.test(operation.arp.dev)) return 'not the name of a network device';
-      return refuseAddresses([...operation.targets, ...(operation.arp?.targets ?? [])]) ?? refuseFewer(operation.count, 1000);
+      return refuseAddresses(operation.targets) ?? refuseFewer(operation.count, 1000);
+    case 'arp':
+      if (!DEVICE.test(operation.dev)) return 'not the name of a network device';
+      return refuseAddresses(operation.targets) ?? refuseFewer(operation.targets.length, MAX_ARP);
     case 'exchange':
       return refuseAddresses(operation.exchanges.map((exchange) => exchange.ip)) ?? refuseFewer(operation.attempts, 10);
     case 'send':
       return refuseAddresses(operation.targets.map((target) => target.ip)) ?? refuseFewer(operation.count, 1000);
-    case 'capture':
-      if (!DEVICE.test(operation.dev)) return 'not the name of a network device';
-      return refuseAddresses(operation.peers) ?? refuseFewer(operation.max, 20_000);
     default:
       return null;
   }

@@ -7,6 +7,8 @@ import { vxlanPortBlocked } from './flannel/vxlan-port-blocked/index.ts';
 import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.ts';
 import type { Check } from './kit/check.ts';
 import type { ProbeKind } from './kit/probe.ts';
+import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
+import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { fullSizePackets } from './mesh/full-size-packets/index.ts';
@@ -20,6 +22,8 @@ import { podToPod } from './mesh/pod-to-pod/index.ts';
 
 /** Every check, by its folder. A test compares this map with the directory. */
 export const CHECKS: Readonly<Record<string, Check>> = {
+  'linux/filter-rule-drops': filterRuleDrops,
+  'linux/foreign-firewall': foreignFirewall,
   'linux/ip-forward-off': ipForwardOff,
   'linux/stale-neighbour': staleNeighbour,
   'mesh/icmp-filtered': icmpFiltered,

@@ -26,8 +26,14 @@ async function render(verdict: Verdict, format: OutputFormat): Promise<string> {
     case 'json':
       return `${JSON.stringify(verdict, null, 2)}\n`;
     case 'slack': {
-      const { formatVerdict } = await import('../formatters/slack.ts');
-      return `${JSON.stringify(formatVerdict(verdict), null, 2)}\n`;
+      const { verdictMessage } = await import('../formatters/slack/verdict.ts');
+      const { id, cluster, request } = verdict.run;
+      const message = verdictMessage(
+        verdict,
+        { ref: `${cluster}/${id}`, cluster, request, requestedBy: null },
+        { mode: 'off', proposals: [] },
+      );
+      return `${JSON.stringify(message, null, 2)}\n`;
     }
     default:
       return formatTerminal(verdict, {

@@ -152,8 +152,17 @@ export function createPaths(view: View): (probe: Probe) => Paths {
   /** Where the service address is translated: on the way into the node's stack. */
   function translation(from: End, packet: Packet): Step | null {
     if (from.node === null) return null;
-    const dir = from.pod === null ? 'out' : 'in';
-    return { hop: { place: nodePlace(from.node.name), point: 'nat', dir, via: packet.dst }, packet };
+    return { hop: { place: nodePlace(from.node.name), point: 'nat', via: packet.dst }, packet };
+  }
+
+  /** On the node that translated a connection, its packets carry that mark, both ways; elsewhere nobody can see it. */
+  function atTranslator(from: End | null, packet: Packet, steps: readonly Step[]): readonly Step[] {
+    if (from?.node == null) return steps;
+    const place = nodePlace(from.node.name);
+    const isOfConnection = (seen: Packet): boolean => seen.dst === packet.dst || seen.src === packet.dst;
+    return steps.map((step) =>
+      step.hop.place === place && isOfConnection(step.packet) ? { ...step, packet: { ...step.packet, dnat: true } } : step,
+    );
   }
 
   /** ARP is the link's own business: it goes through no hook, no route and no neighbour table. */
@@ -170,10 +179,16 @@ export function createPaths(view: View): (probe: Probe) => Paths {
     const translated = first((dataplane) => dataplane.translate?.(view, probe.packet));
     const nat = translated === null ? null : translation(from, probe.packet);
     const packets = translated === null ? [probe.packet] : translated;
-    const request = packets.map((packet) => [...(nat === null ? [] : [nat]), ...walk(from, endOf(packet.dst), packet)]);
+    const request = packets.map((packet) => [
+      ...(nat === null ? [] : [nat]),
+      ...atTranslator(nat === null ? null : from, packet, walk(from, endOf(packet.dst), packet)),
+    ]);
     if (packets.length === 0) return { request: nat === null ? [] : [[nat]], reply: [] };
     if (probe.method === 'udp') return { request, reply: [] };
-    return { request, reply: packets.map((packet) => walkBack(endOf(packet.dst), from, packet)) };
+    const reply = packets.map((packet) =>
+      atTranslator(nat === null ? null : from, packet, walkBack(endOf(packet.dst), from, packet)),
+    );
+    return { request, reply };
   };
 }
 

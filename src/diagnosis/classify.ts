@@ -4,12 +4,13 @@ import { isAnswer } from './results.ts';
 /**
  * What a probe's result means once it is seen beside the others.
  *
- * `pass`: packets went all the way; `fail`: none did; `lossy`: some did; `error`: the target answered, with an error, so
+ * `pass`: packets went all the way; `fail`: none did; `lossy`: some did; `recovered`: many were lost at first and none when
+ * it was measured again; `error`: the target answered, with an error, so
  * the way is good and the service is not; `filtered`: this protocol alone is not answered, another shows that the way is
  * good; `denied`: a NetworkPolicy forbids it and it did not pass; `unknown`: no complete evidence; `moot`: a one-way or
  * ARP probe that failed where the ordinary probe passes, which only says that its own protocol is filtered.
  */
-export type Meaning = 'pass' | 'fail' | 'lossy' | 'error' | 'filtered' | 'denied' | 'unknown' | 'moot';
+export type Meaning = 'pass' | 'fail' | 'lossy' | 'recovered' | 'error' | 'filtered' | 'denied' | 'unknown' | 'moot';
 
 export type Judged = { readonly probe: Probe; readonly result: ProbeResult; readonly meaning: Meaning };
 
@@ -23,13 +24,25 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
   }
   const first = [...last.values()].flatMap((probe) => {
     const result = results.get(probe.id);
-    return result === undefined ? [] : [{ probe, result, meaning: meaningOf(probe, result, results) }];
+    if (result === undefined) return [];
+    const earlier = probe.repeats === undefined ? undefined : results.get(probe.repeats);
+    const meaning = meaningOf(probe, result, results);
+    return meaning === 'pass' && earlier !== undefined && isSevere(earlier)
+      ? [{ probe, result: earlier, meaning: 'recovered' as const }]
+      : [{ probe, result, meaning }];
   });
   const broken = new Set(first.filter(isBrokenExchange).map(({ probe }) => pairKey(probe)));
   const filtered = new Set(first.filter(({ meaning }) => meaning === 'filtered').map(({ probe }) => streamKey(probe)));
+  const lossy = new Set(
+    first.filter(({ meaning }) => meaning === 'lossy').flatMap(({ probe }) => [nodesOf(probe), probe.from.node]),
+  );
   return first.map((judged) => {
-    const { probe, meaning } = judged;
+    const { probe, result, meaning } = judged;
     if (meaning !== 'fail' && meaning !== 'lossy') return judged;
+    // A few packets in a row may be lost by chance where others between the same nodes are.
+    if (meaning === 'fail' && result.sent <= FEW_PACKETS && !isCounted(probe) && lossy.has(nodesOf(probe))) {
+      return { ...judged, meaning: 'lossy' };
+    }
     if ((probe.method === 'udp' || probe.method === 'arp') && !broken.has(pairKey(probe))) return { ...judged, meaning: 'moot' };
     // Where ping is filtered, a ping of another size says nothing about size.
     if (probe.method === 'ping' && filtered.has(streamKey(probe))) return { ...judged, meaning: 'filtered' };
@@ -51,6 +64,24 @@ function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<strin
   const sibling = probe.sibling === undefined ? undefined : results.get(probe.sibling);
   if (sibling?.status === 'pass' && !(sibling.how === 'refused' && result.how === 'prohibited')) return 'filtered';
   return 'fail';
+}
+
+/** Whether so much was lost that a busy moment does not explain it: one packet in six, of ten or more. */
+function isSevere({ status, sent, delivered }: ProbeResult): boolean {
+  return status !== 'unknown' && sent >= 10 && (sent - delivered) * 6 >= sent;
+}
+
+/** Below this, nothing arriving is no proof that nothing ever does. */
+const FEW_PACKETS = 5;
+
+/** Whether a probe sends enough packets for a rate. */
+function isCounted({ method, bytes }: Probe): boolean {
+  return (method === 'ping' && bytes === undefined) || method === 'udp';
+}
+
+/** The pair of nodes that a probe goes between; where the target may be anywhere, as a Service's, the node it starts on. */
+function nodesOf({ from, to }: Probe): string {
+  return to.node === null ? from.node : [from.node, to.node].sort().join(' ');
 }
 
 function isBrokenExchange({ probe, meaning }: Judged): boolean {

@@ -7,16 +7,16 @@ import { readConntrackFree, readNeighboursFree } from '../checks/kit/tables.ts';
 import type { Cluster } from '../cluster/port.ts';
 import type { Plan } from '../model/bundle.ts';
 import type { NodeEvidence } from '../model/evidence.ts';
-import type { Inventory, Node } from '../model/inventory.ts';
+import type { Inventory } from '../model/inventory.ts';
 import type { Probe, ProbeResult } from '../model/probe.ts';
 import type { NotChecked, RunRequest } from '../model/verdict.ts';
 import { Listening } from '../model/wire/agent.ts';
 import { classify } from './classify.ts';
 import { tagsOf, unprobedFamilies } from './judge.ts';
-import { type NodeState, nodesToAsk, planFocus, planSweep, probePodOf, unplannable } from './plan.ts';
+import { chooseFocus, listensAtOnce, type NodeState, nodesToAsk, planFocus, planSweep, probePodOf, unplannable } from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
-import { heardTasks, listeningTasks, probeTasks, readingTasks } from './tasks.ts';
+import { findTasks, heardTasks, listenTasks, probeTasks, readingTasks } from './tasks.ts';
 
 /** Time limits of the phases, in milliseconds. */
 export type Limits = {
@@ -68,9 +68,14 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const states = new Map<string, NodeState>();
   const swept = new Set<string>();
 
-  const sessions = nodes.map((node) =>
-    openSession(cluster, node.name, startTasks(inventory, node, collects, token), signal, now),
-  );
+  const sessions = nodes.map((node) => {
+    const tasks = [
+      ...readingTasks(collects, 'start'),
+      ...findTasks(probePodOf(inventory, node.name)?.uid ?? null),
+      ...(listensAtOnce(nodes) ? listenTasks(token, 'node') : []),
+    ];
+    return openSession(cluster, node.name, tasks, signal, now);
+  });
   const heartbeat = setInterval(() => {
     for (const session of sessions) session.beat();
   }, 1000);
@@ -79,6 +84,8 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   };
   signal.addEventListener('abort', cancel, { once: true });
   onPhase('starting', 0, nodes.length);
+
+  const uplinkOf = (node: string): string | null => states.get(node)?.network?.uplink?.name ?? null;
 
   /** Plans for nodes that have answered, and sets them off. */
   function sweep(ready: readonly Session[]): Promise<void[]> {
@@ -93,13 +100,49 @@ export async function collect(options: CollectOptions): Promise<Collected> {
       ready.map((session) => {
         swept.add(session.node);
         const mine = wanted.filter(({ from }) => from.node === session.node);
-        const uplink = states.get(session.node)?.network?.uplink?.name ?? null;
         return session.perform(
-          [...readingTasks(collects, 'sweep'), ...probeTasks(mine, uplink, { token, tagOf: tagsOf(probes) })],
+          [...readingTasks(collects, 'sweep'), ...probeTasks(mine, uplinkOf(session.node), { token, tagOf: tagsOf(probes) })],
           limits.roundMs,
         );
       }),
     );
+  }
+
+  /** The second round, where there is something to measure again. */
+  async function measureAgain(): Promise<void> {
+    const judged = classify(probes, resultsSoFar(probes, sessions));
+    const focus = only === undefined ? chooseFocus(judged, new Set(usable().map(({ node }) => node))) : null;
+    if (focus === null) return;
+    onPhase('focus', swept.size, nodes.length);
+    await Promise.all(
+      usable().map((session) => {
+        const listening = listeningOf(session.evidence());
+        const ears = (['node', 'pod'] as const).filter(
+          (where) => focus.ears[where].includes(session.node) && listening[where] === null,
+        );
+        return session.perform(
+          ears.flatMap((where) => listenTasks(token, where)),
+          limits.roundMs,
+        );
+      }),
+    );
+    for (const session of usable()) states.set(session.node, stateOf(inventory, session.evidence()));
+    const planned = planFocus(focus, judged, inventory, nodes, states);
+    probes.push(...planned);
+    const tags = { token, tagOf: tagsOf(probes) };
+    await Promise.all(
+      usable().map((session) =>
+        session.perform(
+          probeTasks(
+            planned.filter(({ from }) => from.node === session.node),
+            uplinkOf(session.node),
+            tags,
+          ),
+          limits.roundMs,
+        ),
+      ),
+    );
+    await Promise.all(usable().map((session) => session.perform(heardTasks(2, listeningOf(session.evidence())), limits.roundMs)));
   }
 
   const first = await firstToAnswer(sessions, limits, (ready) => onPhase('starting', ready, nodes.length));
@@ -113,38 +156,13 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   await begun;
   await waitForLate(sessions, late, probes, swept, limits);
 
+  const usable = (): readonly Session[] => sessions.filter((session) => session.isUsable() && swept.has(session.node));
   await Promise.all(
-    sessions
-      .filter((session) => session.isUsable() && swept.has(session.node))
-      .map((session) =>
-        session.perform(
-          [...readingTasks(collects, 'end'), ...heardTasks(1, states.get(session.node)?.listening.pod != null)],
-          limits.roundMs,
-        ),
-      ),
+    usable().map((session) =>
+      session.perform([...readingTasks(collects, 'end'), ...heardTasks(1, listeningOf(session.evidence()))], limits.roundMs),
+    ),
   );
-  const focus = only === undefined ? planFocus(classify(probes, resultsSoFar(probes, sessions))) : [];
-  if (focus.length > 0) {
-    onPhase('focus', swept.size, nodes.length);
-    probes.push(...focus);
-    const usable = sessions.filter((session) => session.isUsable());
-    const tagOf = tagsOf(probes);
-    await Promise.all(
-      usable.map((session) =>
-        session.perform(
-          probeTasks(
-            focus.filter(({ from }) => from.node === session.node),
-            null,
-            { token, tagOf },
-          ),
-          limits.roundMs,
-        ),
-      ),
-    );
-    await Promise.all(
-      usable.map((session) => session.perform(heardTasks(2, states.get(session.node)?.listening.pod != null), limits.roundMs)),
-    );
-  }
+  await measureAgain();
   clearInterval(heartbeat);
   signal.removeEventListener('abort', cancel);
   for (const session of sessions) session.end();
@@ -152,15 +170,6 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     plan: { nodes: nodes.map(({ name }) => name), checks: checks.map(({ id }) => id), probes, omitted: unique(omissions) },
     evidence: sessions.map((session) => session.evidence()),
   };
-}
-
-function startTasks(
-  inventory: Inventory,
-  node: Node,
-  collects: readonly Readings[],
-  token: string,
-): Parameters<typeof openSession>[2] {
-  return [...readingTasks(collects, 'start'), ...listeningTasks(token, probePodOf(inventory, node.name)?.uid ?? null)];
 }
 
 /**
@@ -247,10 +256,15 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
   const links = addresses === undefined ? null : parseLinks(addresses);
   return {
     network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
-    listening: { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') },
+    listening: listeningOf(evidence),
     freeNeighbours: readNeighboursFree(read(NEIGHBOUR_LIMITS), read(NEIGHBOUR_COUNT)),
     freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),
   };
+}
+
+/** The ports on which an agent listens by now. */
+function listeningOf(evidence: NodeEvidence): NodeState['listening'] {
+  return { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') };
 }
 
 function portsOf(evidence: NodeEvidence, key: string): Listening | null {

@@ -30,6 +30,7 @@ function matches(match: PacketMatch, packet: Packet, isWithin: (address: string,
   return (
     (match.proto === undefined || match.proto === packet.proto) &&
     (match.state === undefined || match.state === packet.state) &&
+    (match.dnat === undefined || match.dnat === (packet.dnat ?? false)) &&
     (match.sport === undefined || match.sport === packet.sport) &&
     (match.dport === undefined || match.dport === packet.dport) &&
     (match.minSize === undefined || (packet.size !== undefined && packet.size >= match.minSize)) &&

@@ -7,7 +7,6 @@ import { ADDRESSES } from '../checks/kit/readings.ts';
 import { createPaths } from '../dataplane/paths.ts';
 import { createView, type View } from '../dataplane/view.ts';
 import type { Bundle } from '../model/bundle.ts';
-import { entityKey } from '../model/entity.ts';
 import type { NodeEvidence } from '../model/evidence.ts';
 import type { Finding } from '../model/finding.ts';
 import type { Inventory } from '../model/inventory.ts';
@@ -145,32 +144,33 @@ function shown(
 
 function statusOf(symptoms: readonly Judged[], judged: readonly Judged[], view: View, notChecked: readonly NotChecked[]): Status {
   if (symptoms.length === 0) return notChecked.length === 0 && judged.length > 0 ? 'healthy' : 'inconclusive';
-  return symptoms.every((symptom) => symptom.meaning === 'lossy' || isRedundant(symptom, judged, view)) ? 'degraded' : 'failed';
+  return symptoms.every(
+    (symptom) => symptom.meaning === 'lossy' || symptom.meaning === 'recovered' || isRedundant(symptom, judged, view),
+  )
+    ? 'degraded'
+    : 'failed';
 }
 
 /**
- * Whether a failure costs redundancy only: its target is one of several endpoints of a Service, and the same subject
- * reached another of them on the same port.
+ * Whether a failure costs redundancy only: its target is one of several endpoints of a Service, or that Service, and the
+ * same subject reached another of them in the same way.
  */
 function isRedundant({ probe }: Judged, judged: readonly Judged[], view: View): boolean {
-  const { ip, port } = probe.to;
-  const services = view.inventory.endpoints
-    .filter((endpoint) => endpoint.ip === ip)
-    .map(({ namespace, service }) => `${namespace}/${service}`);
-  const peers = new Set(
-    view.inventory.endpoints
-      .filter((endpoint) => endpoint.ip !== ip && services.includes(`${endpoint.namespace}/${endpoint.service}`))
-      .map((endpoint) => endpoint.ip),
+  const { endpoints } = view.inventory;
+  const nameOf = (endpoint: { readonly namespace: string; readonly service: string }): string =>
+    `${endpoint.namespace}/${endpoint.service}`;
+  const service = view.serviceByAddress(probe.to.ip);
+  const services =
+    service === undefined
+      ? endpoints.filter(({ ip }) => ip === probe.to.ip).map(nameOf)
+      : [`${service.namespace}/${service.name}`];
+  const members = new Set(endpoints.filter((endpoint) => services.includes(nameOf(endpoint))).map(({ ip }) => ip));
+  const asked = judged.filter(
+    (other) => members.has(other.probe.to.ip) && other.probe.method === probe.method && other.probe.from.node === probe.from.node,
   );
-  const subject = entityKey(probe.subject);
-  return judged.some(
-    (other) =>
-      other.meaning === 'pass' &&
-      peers.has(other.probe.to.ip) &&
-      other.probe.to.port === port &&
-      other.probe.method === probe.method &&
-      entityKey(other.probe.subject) === subject,
-  );
+  const works = asked.some(({ meaning }) => meaning === 'pass');
+  // The Service itself is redundant only where the failure is that of one of its endpoints.
+  return works && (service === undefined || asked.some(({ meaning }) => meaning === 'fail' || meaning === 'error'));
 }
 
 function symptomLayer({ probe, result }: Judged): Layer {

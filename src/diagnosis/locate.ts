@@ -2,7 +2,7 @@ import type { View } from '../dataplane/view.ts';
 import type { Hop, HopPattern, Point } from '../model/hop.ts';
 import type { Layer } from '../model/layer.ts';
 import type { Direction } from '../model/verdict.ts';
-import type { Judged } from './classify.ts';
+import { isRefusal, type Judged } from './classify.ts';
 import { cheapestCovers } from './cover.ts';
 import { isAt } from './explain.ts';
 import { hopKey, type PacketClass, type Suspect, suspectSteps, suspectsOf, type Trace } from './trace.ts';
@@ -99,7 +99,9 @@ function locateSome(
   if (symptoms.length === 0) return [];
   const suspected = new Map<string, Suspected>();
   symptoms.forEach((judged, index) => {
-    for (const suspect of suspectsOf(suspectSteps(judged, trace(judged.probe)))) {
+    // Something answered: what is wrong concerns this very port.
+    const isNarrow = judged.meaning === 'error' || isRefusal(judged.result.how);
+    for (const suspect of suspectsOf(suspectSteps(judged, trace(judged.probe)), isNarrow)) {
       const entry = suspected.get(suspect.key) ?? { suspect, covers: new Set<number>() };
       entry.covers.add(index);
       suspected.set(suspect.key, entry);

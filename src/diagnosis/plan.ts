@@ -2,7 +2,7 @@ import { PROBES } from '../checks/index.ts';
 import { firstIPv4 } from '../checks/kit/cidr.ts';
 import { corednsPods } from '../checks/kit/coredns.ts';
 import type { NodeNetwork } from '../checks/kit/node-network.ts';
-import type { ListeningPorts, ProbeContext, ProbeNode } from '../checks/kit/probe.ts';
+import type { ListeningPort, ProbeContext, ProbeKind, ProbeNode } from '../checks/kit/probe.ts';
 import type { Inventory, Node, Pod } from '../model/inventory.ts';
 import type { Probe } from '../model/probe.ts';
 import type { NotChecked, RunRequest } from '../model/verdict.ts';
@@ -10,18 +10,28 @@ import type { Judged } from './classify.ts';
 import { counted, sortNames } from './words.ts';
 
 /** Packets of a ping: as many as keep a node's sweep at about this many packets in all, between the two bounds. */
-const PACKETS_PER_NODE = 1500;
-const MIN_PACKETS = 4;
+const PACKETS_PER_NODE = 400;
+const MIN_PACKETS = 2;
 const MAX_PACKETS = 20;
 
-/** Packets that a lossy pair is measured with, and how many such measurements one run makes. */
-const FOCUS_PACKETS = 100;
+/** Up to so many nodes every way between nodes is measured one way as well, at once; beyond, where something fails. */
+const ONE_WAY_AT_ONCE = 20;
+
+/** Packets that a lossy way is measured with, and one of which only the direction is asked. */
+const LOSS_PACKETS = 100;
+const DIRECTION_PACKETS = 10;
+
+/** How many measurements of loss, and how many pairs for each kind of probe, one second round makes at most. */
 const MAX_FOCUS = 48;
+const MAX_PAIRS = 6;
+
+/** From how many sources a target that fails is asked in another way. */
+const FOLLOW_UPS = 4;
 
 /** What a node that answers said of itself before the sweep. `free` entries of its tables; null where it could not be read. */
 export type NodeState = {
   readonly network: NodeNetwork | null;
-  readonly listening: { readonly node: ListeningPorts | null; readonly pod: ListeningPorts | null };
+  readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
   readonly freeNeighbours: number | null;
   readonly freeConntrack: number | null;
 };
@@ -94,12 +104,18 @@ export function planSweep(
     pairs,
     count: packetsFor(all.length),
   };
-  const known = new Map(
-    Object.values(PROBES)
-      .flatMap((kind) => kind.plan(context))
-      .map((probe) => [probe.id, probe]),
-  );
+  const kinds = Object.values(PROBES);
+  const oneWay =
+    all.length > ONE_WAY_AT_ONCE
+      ? []
+      : kinds.flatMap((kind) => pairs.flatMap(([source, target]) => kind.oneWay?.(source, target, context) ?? []));
+  const known = new Map([...kinds.flatMap((kind) => kind.plan(context)), ...oneWay].map((probe) => [probe.id, probe]));
   return { probes: [...known.values()], omitted };
+}
+
+/** Whether agents open their ears before the sweep. */
+export function listensAtOnce(nodes: readonly unknown[]): boolean {
+  return nodes.length <= ONE_WAY_AT_ONCE;
 }
 
 /** What follows from missing probe pods or DNS pods: probes that cannot even be planned. */
@@ -122,7 +138,6 @@ function probeNode(inventory: Inventory, node: Node & { readonly ip: string }, s
     network: state?.network ?? null,
     answers: state !== undefined,
     probePod: probePodOf(inventory, node.name),
-    answersInPod: state?.listening.pod != null,
     listening: state?.listening ?? { node: null, pod: null },
   };
 }
@@ -159,33 +174,130 @@ export function clusterDomain(inventory: Inventory): string {
 }
 
 /**
- * The second round: wherever packets were lost, the same again with 100 packets, each way by itself too, and from the
- * same source to a target that lost none, as the control. Pure.
+ * What is to be measured again: ways on which packets were lost, failures that have a
+ * follow-up, and failures of which the direction is not known. `ears`
+ * are the nodes that have to listen for it, in their own namespace or in that of their probe pod.
  */
-export function planFocus(judged: readonly Judged[]): readonly Probe[] {
-  const lossy = judged.filter(({ meaning }) => meaning === 'lossy');
-  if (lossy.length === 0) return [];
-  const isCounting = ({ probe }: Judged): boolean =>
-    (probe.method === 'ping' && probe.bytes === undefined) || probe.method === 'udp';
-  const pairs = new Set(lossy.flatMap(({ probe }) => (probe.to.node === null ? [] : [pairKey(probe)])));
-  const suspected = judged.filter((item) => isCounting(item) && pairs.has(pairKey(item.probe)));
-  const involved = new Set(lossy.flatMap(({ probe }) => [probe.from.node, probe.to.node ?? '']));
-  const controls = judged.filter(
-    (item) =>
-      isCounting(item) && item.meaning === 'pass' && involved.has(item.probe.from.node) && !pairs.has(pairKey(item.probe)),
+export type Focus = {
+  readonly lossy: readonly Judged[];
+  readonly followUps: readonly { readonly kind: ProbeKind; readonly from: string; readonly to: string }[];
+  readonly directions: readonly {
+    readonly kind: ProbeKind;
+    readonly from: string;
+    readonly to: string;
+    readonly count: number;
+  }[];
+  readonly ears: { readonly node: readonly string[]; readonly pod: readonly string[] };
+};
+
+/** Chooses what the second round measures, or null where there is nothing to. `answering` are the nodes that can. Pure. */
+export function chooseFocus(judged: readonly Judged[], answering: ReadonlySet<string>): Focus | null {
+  const broken = judged.filter(
+    ({ probe, meaning }) => (meaning === 'fail' || meaning === 'lossy') && probe.method === 'ping' && probe.bytes === undefined,
   );
-  const onePerSource = [
-    ...Map.groupBy(controls, ({ probe }) => `${probe.from.node} ${probe.from.pod} ${probe.method}`).values(),
-  ].flatMap((group) => group.slice(0, 1));
-  return [...suspected.slice(0, MAX_FOCUS), ...onePerSource.slice(0, MAX_FOCUS)].map(({ probe }) => ({
-    ...probe,
-    id: `${probe.id} x${FOCUS_PACKETS}`,
-    repeats: probe.id,
-    round: 2,
-    count: FOCUS_PACKETS,
-  }));
+  const known = new Set(
+    judged.filter(({ probe, meaning }) => probe.method === 'udp' && meaning !== 'unknown').map(({ probe }) => wayKey(probe)),
+  );
+  const directions: Focus['directions'][number][] = [];
+  for (const kind of Object.values(PROBES)) {
+    if (kind.oneWay === undefined) continue;
+    const pairs = new Map<string, Judged>();
+    for (const item of broken) {
+      const { check, from, to } = item.probe;
+      if (check !== kind.id || to.node === null || !answering.has(from.node) || !answering.has(to.node)) continue;
+      // Loss is measured again with more packets even where datagrams have been counted.
+      if (known.has(wayKey(item.probe)) && item.meaning === 'fail') continue;
+      pairs.set(pairKey(item.probe), item);
+    }
+    for (const { probe, meaning } of [...pairs.values()].slice(0, MAX_PAIRS)) {
+      const count = meaning === 'lossy' ? LOSS_PACKETS : DIRECTION_PACKETS;
+      const [a, b] = [probe.from.node, probe.to.node ?? ''];
+      directions.push({ kind, from: a, to: b, count }, { kind, from: b, to: a, count });
+    }
+  }
+  const lossy = broken.filter(({ meaning }) => meaning === 'lossy');
+  const followUps = chooseFollowUps(broken);
+  if (directions.length === 0 && lossy.length === 0 && followUps.length === 0) return null;
+  // Whether a kind ends in a pod or on the node is seen from any of its probes.
+  const inPod = new Set(
+    broken.filter(({ probe }) => probe.target.kind === 'Pod' || probe.from.pod !== null).map(({ probe }) => probe.check),
+  );
+  const earsOf = (isPod: boolean): readonly string[] =>
+    sortNames(directions.filter(({ kind }) => inPod.has(kind.id) === isPod).flatMap(({ from, to }) => [from, to]));
+  return { lossy, followUps, directions, ears: { node: earsOf(false), pod: earsOf(true) } };
 }
 
-function pairKey({ from, to }: Probe): string {
-  return [from.node, to.node ?? to.ip].sort().join(' ');
+/** Failing ways that have a follow-up: a few sources for each target that fails are enough. */
+function chooseFollowUps(broken: readonly Judged[]): Focus['followUps'] {
+  const failing = broken.filter(({ meaning }) => meaning === 'fail');
+  return Object.values(PROBES)
+    .filter((kind) => kind.followUp !== undefined)
+    .flatMap((kind) => {
+      const byTarget = Map.groupBy(
+        failing.filter(({ probe }) => probe.check === kind.id),
+        ({ probe }) => probe.to.ip,
+      );
+      return [...byTarget.values()].flatMap((group) =>
+        group
+          .slice(0, FOLLOW_UPS)
+          .flatMap(({ probe }) => (probe.to.node === null ? [] : [{ kind, from: probe.from.node, to: probe.to.node }])),
+      );
+    });
+}
+
+/**
+ * The probes of the second round: the lossy ones again with 100 packets, each beside one of the same source that lost
+ * nothing as its control, and every way of which the direction is asked. Pure.
+ */
+export function planFocus(
+  focus: Focus,
+  judged: readonly Judged[],
+  inventory: Inventory,
+  nodes: readonly (Node & { readonly ip: string })[],
+  states: ReadonlyMap<string, NodeState>,
+): readonly Probe[] {
+  const all = new Map(nodes.map((node) => [node.name, probeNode(inventory, node, states.get(node.name))]));
+  const pairs = new Set(focus.lossy.map(({ probe }) => pairKey(probe)));
+  const sources = new Set(focus.lossy.map(({ probe }) => probe.from.node));
+  const controls = judged.filter(
+    ({ probe, meaning }) =>
+      probe.method === 'ping' &&
+      probe.bytes === undefined &&
+      meaning === 'pass' &&
+      sources.has(probe.from.node) &&
+      !pairs.has(pairKey(probe)),
+  );
+  const onePerSource = [...Map.groupBy(controls, ({ probe }) => `${probe.from.node} ${probe.from.pod}`).values()].flatMap(
+    (group) => group.slice(0, 1),
+  );
+  const again = [...focus.lossy.slice(0, MAX_FOCUS), ...onePerSource.slice(0, MAX_FOCUS)].map(({ probe }) =>
+    repeated(probe, LOSS_PACKETS),
+  );
+  const oneWay = focus.directions.flatMap(({ kind, from, to, count }) => {
+    const [source, target] = [all.get(from), all.get(to)];
+    const probe =
+      source === undefined || target === undefined ? null : (kind.oneWay?.(source, target, { inventory, count }) ?? null);
+    return probe === null ? [] : [repeated(probe, count)];
+  });
+  const followUps = focus.followUps.flatMap(({ kind, from, to }) => {
+    const [source, target] = [all.get(from), all.get(to)];
+    return source === undefined || target === undefined
+      ? []
+      : (kind.followUp?.(source, target) ?? []).map((probe) => ({ ...probe, round: 2 }));
+  });
+  return [...new Map([...again, ...oneWay, ...followUps].map((probe) => [probe.id, probe])).values()];
+}
+
+/** The same probe in the second round, under an id of its own. */
+function repeated(probe: Probe, count: number): Probe {
+  return { ...probe, id: `${probe.id} x${count}`, repeats: probe.id, round: 2, count };
+}
+
+/** Two nodes, whichever way round, as one kind of probe sees them. */
+function pairKey({ check, from, to }: Probe): string {
+  return `${check} ${[from.node, to.node ?? to.ip].sort().join(' ')}`;
+}
+
+function wayKey({ check, from, to }: Probe): string {
+  return `${check} ${from.node} ${to.node ?? to.ip}`;
 }

@@ -19,6 +19,9 @@ export type Reconciled = {
 /** A suspicion is worth less than a certainty; one certain finding is preferred to any number of suspicions. */
 const COST_OF_SUSPICION = 10;
 
+/** What a probe that is not as it should be may mean. */
+const SYMPTOMS: ReadonlySet<Judged['meaning']> = new Set(['fail', 'lossy', 'recovered', 'error']);
+
 /** A random loss of some packets can make this many in a row disappear, now and then; not more. */
 const FEW_PACKETS = 5;
 
@@ -35,7 +38,7 @@ export function reconcile(
   view: View,
   trace: Tracer,
 ): Reconciled {
-  const symptoms = judged.filter(({ meaning }) => meaning === 'fail' || meaning === 'lossy' || meaning === 'error');
+  const symptoms = judged.filter(({ meaning }) => SYMPTOMS.has(meaning));
   const witnesses = createWitnesses(judged, trace);
   const harmsStep = createHarmsStep();
   const candidates = findings.map((finding) => {
@@ -66,8 +69,8 @@ export function reconcile(
       .filter((candidate) => !chosen.includes(candidate) && candidate.finding.certainty !== 'inferred')
       .map(({ finding }) => finding),
     segments: locate({
-      failing: open.filter(({ meaning }) => meaning !== 'lossy'),
-      lossy: open.filter(({ meaning }) => meaning === 'lossy'),
+      failing: open.filter(({ meaning }) => meaning === 'fail' || meaning === 'error'),
+      lossy: open.filter(({ meaning }) => meaning === 'lossy' || meaning === 'recovered'),
       all: judged,
       acquitted,
       view,
@@ -84,7 +87,7 @@ function explainedBy(finding: Finding, symptoms: readonly Judged[], trace: Trace
     if (symptom.meaning === 'error') return;
     if (finding.partial && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
     // What stops every packet is no explanation for losing some of them.
-    if (!finding.partial && symptom.meaning === 'lossy') return;
+    if (!finding.partial && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;
     if (trace(symptom.probe).any.some((step) => harmsStep(finding, step))) explained.add(index);
   });
   return explained;

@@ -14,7 +14,7 @@ const AT_ONCE_MS = 500;
 
 /**
  * How every planned probe ended, from the evidence of all nodes. A probe whose evidence is missing or incomplete is
- * `unknown`; an ARP probe that was not needed, because the target answered, has no result at all. `tagOf` has to be the
+ * `unknown`; one that was not needed, because a ping of the same target was answered, has no result at all. `tagOf` has to be the
  * numbering that the probes were sent with. Pure.
  */
 export function probeResults(
@@ -35,7 +35,7 @@ type Reader = {
   readonly item: (node: string, key: string) => Evidence | undefined;
   readonly session: (node: string) => NodeEvidence | undefined;
   readonly faultOf: (node: string) => string;
-  readonly pings: (evidence: Evidence) => ReadonlyMap<string, PingLine>;
+  readonly pings: (evidence: Evidence, asked: number) => ReadonlyMap<string, PingLine>;
   readonly exchanges: (evidence: Evidence) => ReadonlyMap<string, ExchangeOutcome>;
   readonly sent: (evidence: Evidence) => SendOutcome | null;
   readonly heard: (evidence: Evidence) => DatagramCounts | null;
@@ -43,24 +43,29 @@ type Reader = {
 
 /** Reads each piece of evidence once, however many probes share it. */
 function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
+  const pings = createMemory<ReadonlyMap<string, PingLine>>();
+  const exchanges = createMemory<ReadonlyMap<string, ExchangeOutcome>>();
+  const sent = createMemory<SendOutcome | null>();
+  const heard = createMemory<DatagramCounts | null>();
   return {
     item: (node, key) => evidence.get(node)?.items[key],
     session: (node) => evidence.get(node),
     faultOf: (node) => evidence.get(node)?.fault?.message ?? 'the agent sent no result',
-    pings: remember((item) => readFping(item.stderr)),
-    exchanges: remember((item) => {
-      const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout) ?? [];
-      return new Map(outcomes.map((outcome) => [outcome.id, outcome]));
-    }),
-    sent: remember((item) => parseJson(SendOutcome, item.stdout)),
-    heard: remember((item) => parseJson(DatagramCounts, item.stdout)),
+    pings: (item, asked) => pings(item, () => readFping(item.stdout, item.stderr, asked)),
+    exchanges: (item) =>
+      exchanges(item, () => {
+        const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout) ?? [];
+        return new Map(outcomes.map((outcome) => [outcome.id, outcome]));
+      }),
+    sent: (item) => sent(item, () => parseJson(SendOutcome, item.stdout)),
+    heard: (item) => heard(item, () => parseJson(DatagramCounts, item.stdout)),
   };
 }
 
-function remember<T>(read: (evidence: Evidence) => T): (evidence: Evidence) => T {
+function createMemory<T>(): (evidence: Evidence, read: () => T) => T {
   const known = new WeakMap<Evidence, { readonly value: T }>();
-  return (evidence) => {
-    const entry = known.get(evidence) ?? { value: read(evidence) };
+  return (evidence, read) => {
+    const entry = known.get(evidence) ?? { value: read() };
     known.set(evidence, entry);
     return entry.value;
   };
@@ -77,18 +82,22 @@ function parseJson<T>(schema: z.ZodType<T>, text: string): T | null {
 function resultOf(probe: Probe, read: Reader, tagOf: (probe: Probe) => string): ProbeResult | null {
   if (probe.method === 'exec') return sessionResult(probe, read.session(probe.to.node ?? ''));
   const item = read.item(probe.from.node, probeKey(probe));
-  if (item === undefined) return probe.method === 'arp' ? null : unknown(probe, read.faultOf(probe.from.node));
+  if (item === undefined) return unknown(probe, read.faultOf(probe.from.node));
   const gap = incomplete(item, probe.method === 'ping' || probe.method === 'arp' ? FPING_EXIT_CODES : [0]);
   if (gap !== null) return unknown(probe, gap);
   switch (probe.method) {
     case 'ping':
-      return pingResult(probe, read.pings(item).get(probe.to.ip));
+      return pingResult(probe, read.pings(item, probe.count).get(probe.to.ip));
     case 'arp':
       return arpResult(probe, item);
     case 'udp':
       return datagramResult(probe, tagOf(probe), read, item);
     default:
-      return exchangeResult(probe, read.exchanges(item).get(tagOf(probe)));
+      return exchangeResult(
+        probe,
+        read.exchanges(item).get(tagOf(probe)),
+        read.session(probe.to.node ?? '')?.fault !== undefined,
+      );
   }
 }
 
@@ -159,12 +168,13 @@ function datagramResult(probe: Probe, tag: string, read: Reader, item: Evidence)
   };
 }
 
-function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined): ProbeResult {
-  if (outcome === undefined) return unknown(probe, 'the agent said nothing of this exchange');
+/** `isTargetGone`: the agent of the target's node broke off, so that nothing is known to listen there any more. */
+function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined, isTargetGone: boolean): ProbeResult | null {
+  if (outcome === undefined) return probe.ifSilent === true ? null : unknown(probe, 'the agent said nothing of this exchange');
   const how = howOfExchange(probe, outcome);
   if (how === null) return unknown(probe, `${outcome.result} ${outcome.detail}`.trim());
   // A reset from a port on which nothing is known to listen shows that the packet arrived.
-  const arrived = how === 'ok' || (probe.method === 'tcp' && how === 'refused' && probe.listens !== true);
+  const arrived = how === 'ok' || (probe.method === 'tcp' && how === 'refused' && (probe.listens !== true || isTargetGone));
   const { ms } = outcome;
   return {
     probe: probe.id,

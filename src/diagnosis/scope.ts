@@ -175,7 +175,7 @@ function pairList(pairs: readonly Pair[]): string {
 
 /** The loss in percent when packets are lost but never all of them, else null. */
 function lossOf(symptoms: readonly Judged[]): number | null {
-  if (symptoms.some(({ meaning }) => meaning !== 'lossy')) return null;
+  if (symptoms.some(({ meaning }) => meaning !== 'lossy' && meaning !== 'recovered')) return null;
   const oneWay = symptoms.filter(({ probe }) => probe.method === 'udp');
   const measured = oneWay.length > 0 ? oneWay : symptoms;
   const sent = measured.reduce((sum, { result }) => sum + result.sent, 0);

@@ -10,7 +10,7 @@ export const PROBE_DEADLINE_MS = 1000;
 const PING_EVERY_MS = 15;
 
 /** Between two attempts of an exchange that is not answered, in milliseconds. */
-const RETRY_EVERY_MS = 80;
+const RETRY_EVERY_MS = 150;
 
 /** The IP packet of a plain ping, in bytes: 56 of data, as ping(8) sends. */
 const PING_BYTES = 84;
@@ -41,7 +41,7 @@ export function probeKey(probe: Probe): string {
     case 'udp':
       return `send ${where}`;
     default:
-      return `exchange ${where}`;
+      return `exchange ${where}${probe.ifSilent === true ? ' if silent' : ''}`;
   }
 }
 
@@ -93,20 +93,26 @@ export type Tags = { readonly token: string; readonly tagOf: (probe: Probe) => s
  */
 export function probeTasks(probes: readonly Probe[], uplink: string | null, tags: Tags): readonly Task[] {
   const groups = Map.groupBy(
-    probes.filter((probe) => probe.method !== 'arp' && probe.method !== 'exec'),
-    probeKey,
+    probes.filter((probe) => probe.method !== 'exec'),
+    (probe) => (probe.method === 'arp' ? 'arp' : probeKey(probe)),
   );
-  const arpTargets = new Set(probes.filter((probe) => probe.method === 'arp').map((probe) => probe.to.ip));
-  return [...groups].map(([key, group]) => probeTask(key, group, uplink, arpTargets, tags));
+  return [...groups].flatMap(([key, group]) => (key === 'arp' ? arpTask(group, uplink) : probeTask(key, group, tags)));
 }
 
-function probeTask(
-  key: string,
-  group: readonly Probe[],
-  uplink: string | null,
-  arpTargets: ReadonlySet<string>,
-  tags: Tags,
-): Task {
+function arpTask(group: readonly Probe[], uplink: string | null): readonly Task[] {
+  if (uplink === null) return [];
+  const targets = [...new Set(group.map((probe) => probe.to.ip))];
+  return [
+    {
+      key: 'arp',
+      operation: { op: 'arp', in: 'node', dev: uplink, targets },
+      deadlineMs: 2 * PROBE_DEADLINE_MS,
+      maxBytes: MAX_BYTES,
+    },
+  ];
+}
+
+function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
   const [first] = group;
   if (first === undefined) throw new TypeError('a group of probes is never empty');
   const where = placeOf(first);
@@ -115,7 +121,6 @@ function probeTask(
   switch (first.method) {
     case 'ping': {
       const targets = [...new Set(group.map((probe) => probe.to.ip))];
-      const onLink = first.bytes === undefined && where === 'node' ? targets.filter((ip) => arpTargets.has(ip)) : [];
       const everyMs = Math.max(PING_EVERY_MS, targets.length);
       return {
         key,
@@ -128,7 +133,8 @@ function probeTask(
           timeoutMs: PROBE_DEADLINE_MS,
           bytes: first.bytes ?? PING_BYTES,
           df: first.df ?? false,
-          arp: uplink === null || onLink.length === 0 ? null : { dev: uplink, targets: onLink },
+          // A packet of full size that arrives has shown what it is for; the others count losses.
+          until: first.df === true ? 'answered' : 'sent',
         },
         deadlineMs: count * everyMs + 2 * PROBE_DEADLINE_MS,
         ...limits,
@@ -158,6 +164,7 @@ function probeTask(
           attempts: count,
           everyMs: RETRY_EVERY_MS,
           timeoutMs: PROBE_DEADLINE_MS,
+          ifSilent: first.ifSilent ?? false,
         },
         deadlineMs: count * RETRY_EVERY_MS + 2 * PROBE_DEADLINE_MS,
         ...limits,
@@ -172,21 +179,22 @@ function exchangeOf(probe: Probe, tags: Tags): Exchange {
   return { id: tags.tagOf(probe), method, ip: probe.to.ip, port: probe.to.port ?? 0, name: probe.name ?? '' };
 }
 
-/** The tasks that open an agent's ears and its way into the probe pod, before anybody sends. */
-export function listeningTasks(token: string, podUid: string | null): readonly Task[] {
-  const limits = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
-  const node: readonly Task[] = [{ key: 'listen node', operation: { op: 'listen', in: 'node', token }, ...limits }];
-  if (podUid === null) return node;
-  return [
-    ...node,
-    { key: 'enter pod', operation: { op: 'enter', in: 'node', uid: podUid }, ...limits },
-    { key: 'listen pod', operation: { op: 'listen', in: 'pod', token }, ...limits },
-  ];
+const SMALL = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
+
+/** The task that finds a node's probe pod. */
+export function findTasks(podUid: string | null): readonly Task[] {
+  return podUid === null ? [] : [{ key: 'find pod', operation: { op: 'find', in: 'node', uid: podUid }, ...SMALL }];
 }
 
-/** The tasks that ask an agent what it heard. */
-export function heardTasks(round: number, inPod: boolean): readonly Task[] {
-  const limits = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
-  const node: readonly Task[] = [{ key: `heard node round ${round}`, operation: { op: 'heard', in: 'node' }, ...limits }];
-  return inPod ? [...node, { key: `heard pod round ${round}`, operation: { op: 'heard', in: 'pod' }, ...limits }] : node;
+/** The tasks that open an agent's ears, in the node's namespace or in that of its probe pod. */
+export function listenTasks(token: string, where: 'node' | 'pod'): readonly Task[] {
+  const listen: Task = { key: `listen ${where}`, operation: { op: 'listen', in: where, token }, ...SMALL };
+  return where === 'node' ? [listen] : [{ key: 'enter pod', operation: { op: 'enter', in: 'node' }, ...SMALL }, listen];
+}
+
+/** The tasks that ask an agent what it heard, where it listens. */
+export function heardTasks(round: number, listening: { readonly node: unknown; readonly pod: unknown }): readonly Task[] {
+  return (['node', 'pod'] as const)
+    .filter((where) => listening[where] !== null)
+    .map((where) => ({ key: `heard ${where} round ${round}`, operation: { op: 'heard', in: where }, ...SMALL }));
 }

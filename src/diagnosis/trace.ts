@@ -78,12 +78,13 @@ export function classesAt(point: Point, packet: Packet): readonly PacketClass[] 
   return classes;
 }
 
-/** Everything that steps cast suspicion on, or acquit. */
-export function suspectsOf(steps: readonly Step[]): readonly Suspect[] {
+/** Everything that steps cast suspicion on, or acquit; of each step only the narrowest class, where that is asked. */
+export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly Suspect[] {
   const suspects = new Map<string, Suspect>();
   for (const { hop, packet } of steps) {
     const place = hopKey(hop);
-    for (const packetClass of classesAt(hop.point, packet)) {
+    const classes = classesAt(hop.point, packet);
+    for (const packetClass of isNarrow ? classes.slice(-1) : classes) {
       const key = `${place}|${packetClass}`;
       if (!suspects.has(key)) suspects.set(key, { key, hop, packetClass });
     }

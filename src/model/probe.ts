@@ -42,6 +42,7 @@ export const Probe = z.strictObject({
   sibling: z.string().optional(),
   repeats: z.string().optional(),
   listens: z.boolean().optional(),
+  ifSilent: z.boolean().optional(),
   expect: z.enum(['reach', 'deny']),
   deniedBy: z.string().optional(),
 });

@@ -3,11 +3,15 @@ import { z } from 'zod';
 import { Citation } from './finding.ts';
 import { How } from './probe.ts';
 
+/** What a probe showed at one time. */
+export const ProbeReading = z.strictObject({ how: How.nullable(), sent: z.int(), delivered: z.int() });
+export type ProbeReading = z.infer<typeof ProbeReading>;
+
 /**
  * What a remedy would do about one finding, as its plan says it before anybody asked for it. `commands` are the exact
  * argument vectors, in order, as they will run on the target node. `undo` says how the prior state is restored, or is
- * null where that is not possible, and then `irreversible` says why. `verification` lists the ids of the probes that
- * are run again afterwards.
+ * null where that is not possible, and then `irreversible` says why. `verification` lists the probes
+ * that are sent again afterwards, with what they showed.
  */
 export const RemedyPlan = z.strictObject({
   remedy: z.string().min(1),
@@ -19,7 +23,7 @@ export const RemedyPlan = z.strictObject({
   irreversible: z.string().optional(),
   undo: z.string().nullable(),
   finding: z.strictObject({ code: z.string(), summary: z.string(), evidence: z.array(Citation) }),
-  verification: z.array(z.string()),
+  verification: z.array(z.strictObject({ probe: z.string(), before: ProbeReading })),
 });
 export type RemedyPlan = z.infer<typeof RemedyPlan>;
 
@@ -78,10 +82,6 @@ export const ActionState = z.enum([
   'superseded',
 ]);
 export type ActionState = z.infer<typeof ActionState>;
-
-/** What a probe showed at one time. */
-export const ProbeReading = z.strictObject({ how: How.nullable(), sent: z.int(), delivered: z.int() });
-export type ProbeReading = z.infer<typeof ProbeReading>;
 
 /**
  * How an action ended. `before` and `after` are the state that it was to change, as read on the node; `verified` the

@@ -1,5 +1,5 @@
 import type { Bundle } from '../model/bundle.ts';
-import type { RemedyPlan } from '../model/remedy.ts';
+import type { ProbeReading, RemedyPlan } from '../model/remedy.ts';
 import type { Verdict, VerdictFinding } from '../model/verdict.ts';
 import { REMEDIES } from './index.ts';
 
@@ -8,10 +8,14 @@ const MAX_VERIFICATION = 120;
 
 /** What could be done about a verdict: a plan for each cause that offers a remedy which exists. Pure. */
 export function propose(verdict: Verdict, bundle: Bundle): readonly RemedyPlan[] {
-  return verdict.causes.flatMap((cause) => planOf(cause, bundle));
+  return verdict.causes.flatMap((cause) => planOf(cause, verdict, bundle));
 }
 
-function planOf({ code, summary, evidence, explains, remedy: offer }: VerdictFinding, bundle: Bundle): readonly RemedyPlan[] {
+function planOf(
+  { code, summary, evidence, explains, remedy: offer }: VerdictFinding,
+  verdict: Verdict,
+  bundle: Bundle,
+): readonly RemedyPlan[] {
   const remedy = offer === undefined ? undefined : REMEDIES[offer.id];
   const node = bundle.inventory.nodes.find(({ name }) => name === offer?.node);
   if (offer === undefined || remedy === undefined || node === undefined) return [];
@@ -28,9 +32,23 @@ function planOf({ code, summary, evidence, explains, remedy: offer }: VerdictFin
       ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),
       undo: remedy.undo,
       finding: { code, summary, evidence },
-      verification: picked(explains.map((id) => bundle.plan.probes.find((probe) => probe.id === id)?.repeats ?? id)),
+      verification: picked(repeatable(explains, bundle)).map((probe) => ({ probe, before: readingOf(probe, verdict) })),
     },
   ];
+}
+
+/** The probes of the first round behind these ids, which any later run sends in the same way. */
+function repeatable(ids: readonly string[], { plan }: Bundle): readonly string[] {
+  const probes = new Map(plan.probes.map((probe) => [probe.id, probe]));
+  const originals = ids.map((id) => probes.get(id)?.repeats ?? id);
+  return [...new Set(originals)].filter((id) => probes.get(id)?.round === 1);
+}
+
+/** What a probe showed in the run; of one that was measured again, the repetition. */
+function readingOf(id: string, { symptoms }: Verdict): ProbeReading {
+  const result = (symptoms.find((symptom) => symptom.id === id) ?? symptoms.find((symptom) => symptom.id.startsWith(`${id} x`)))
+    ?.result;
+  return { how: result?.how ?? null, sent: result?.sent ?? 0, delivered: result?.delivered ?? 0 };
 }
 
 function picked(ids: readonly string[]): string[] {

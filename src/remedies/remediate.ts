@@ -135,7 +135,7 @@ async function verify(cluster: Cluster, inventory: Inventory, action: Action, si
 }
 
 async function probeAgain(cluster: Cluster, inventory: Inventory, action: Action, signal: AbortSignal): Promise<Verified> {
-  const only = new Set(action.verification);
+  const only = new Set(action.verification.map(({ probe }) => probe));
   const { plan, evidence } = await collect({
     cluster,
     inventory,
@@ -147,20 +147,16 @@ async function probeAgain(cluster: Cluster, inventory: Inventory, action: Action
     only,
   });
   const results = probeResults(plan.probes, new Map(evidence.map((item) => [item.node, item])), tagsOf(plan.probes));
-  const readings = action.verification.map((id) => {
-    const probe = plan.probes.find((candidate) => candidate.id === id);
-    const result = results.get(id);
-    return {
-      probe: id,
-      sentence: id,
-      before: { how: 'timeout' as const, sent: probe?.count ?? 0, delivered: 0 },
-      after: result === undefined ? null : readingOf(result),
-    };
+  const readings = action.verification.map(({ probe, before }) => {
+    const result = results.get(probe);
+    return { probe, sentence: probe, before, after: result === undefined ? null : readingOf(result) };
   });
-  // An ARP probe has no result where the ordinary probe is answered at once.
-  const isHealed = action.verification.every((id) => {
+  const isHealed = action.verification.every(({ probe: id }) => {
     const result = results.get(id);
-    return result === undefined ? id.includes(' arp ') : result.status === 'pass';
+    // What is asked only where a ping is not answered has no result once it is.
+    return result === undefined
+      ? plan.probes.some((probe) => probe.id === id && probe.ifSilent === true)
+      : result.status === 'pass';
   });
   return { readings, isHealed };
 }

@@ -1,11 +1,10 @@
-import type { Hop } from '../../model/hop.ts';
-import { nodePlace } from '../../model/hop.ts';
-import type { Endpoint, Inventory, Node, Pod } from '../../model/inventory.ts';
+import { type Hop, nodePlace } from '../../model/hop.ts';
+import type { Inventory, Node } from '../../model/inventory.ts';
 import type { Probe } from '../../model/probe.ts';
-import { addressAt, familyOf, firstIPv4 } from './cidr.ts';
+import { type Addresses, createParties, type Group, type Member, type Parties } from './flow-parties.ts';
+import type { Classes } from './netfilter/classes.ts';
 import type { AddressType, FilterPacket, HookAt } from './netfilter/packet.ts';
 import type { NodeNetwork } from './node-network.ts';
-import { matchesSelector } from './policy.ts';
 
 /*
  * The traffic that has to pass a node for the cluster to work, hook by hook. IPv4 only.
@@ -20,7 +19,7 @@ export type FlowStep = { readonly hook: HookAt; readonly hop: Hop; readonly pack
 /**
  * One packet of a flow through the node: `from` and `to` say whose it is, `sources` and `targets` all addresses, and
  * `ports` all ports, that no rule tells from the ones in the packet. `ports` are destination ports, or the source ports of
- * an answer (`answer`).
+ * an answer (`answer`). Flows with the same addresses share the very same `Addresses`.
  */
 export type Flow = {
   readonly from: Party;
@@ -28,180 +27,32 @@ export type Flow = {
   readonly answer: boolean;
   /** A packet of the tunnel between nodes, with pods' packets inside. */
   readonly tunnel: boolean;
-  readonly sources: readonly string[];
-  readonly targets: readonly string[];
+  /** Only netcheck's own probes are known to need it. */
+  readonly own: boolean;
+  readonly sources: Addresses;
+  readonly targets: Addresses;
   readonly ports: readonly number[];
   readonly steps: readonly FlowStep[];
 };
 
-/** What the flows of a node are built from. `bridged` is whether rules see frames that stay on the pod bridge. */
-export type FlowContext = {
-  readonly inventory: Inventory;
-  readonly node: Node;
-  readonly network: NodeNetwork;
-  readonly bridged: boolean;
-  readonly probes: readonly Probe[];
-};
-
-/** What tells addresses and ports apart; see netfilter/classes.ts. */
-export type Apart = { readonly address: (ip: string) => number; readonly port: (port: number) => number };
-
-type Service = { readonly proto: 'tcp' | 'udp'; readonly port: number };
-
-/** Someone who may be an end of a flow, with what is served there. */
-type Member = {
-  readonly ip: string;
-  readonly services: readonly Service[];
-  readonly answersPing: boolean;
-  readonly mayCall: boolean;
-};
-
-/** Members that no rule tells apart, one of which stands for all; their addresses; and what they serve, port by port class. */
-type Group = {
-  readonly members: readonly Member[];
-  readonly ips: readonly string[];
-  readonly services: readonly { readonly proto: 'tcp' | 'udp'; readonly ports: readonly number[] }[];
-};
+/** A node with its devices; `bridged` is whether rules see frames that stay on the pod bridge. */
+export type FlowNode = { readonly node: Node; readonly network: NodeNetwork; readonly bridged: boolean };
 
 /** A client's port, from the range that the kernel picks from. */
 const EPHEMERAL = 47_011;
 
-/** A TCP port that stands for any other, where a pod names none. */
-const ANY_PORT = 18_080;
-
 /**
- * The flows that must work on a node, both directions of each; requests of TCP and UDP as new and as established
- * connections. What a NetworkPolicy
- * may deny is left out, except where a probe is planned because it does not. Addresses and ports that `apart` does not tell
- * apart are walked once.
+ * Prepares the flows that must work in a cluster. The function that it returns gives those that pass a node, both
+ * directions of each; requests of TCP and UDP as new and as established connections. What a NetworkPolicy may deny is left
+ * out, except where a probe is planned because it does not. Addresses and ports that `classes` do not tell apart are
+ * walked once, and only at hooks where there are rules.
  */
-export function flowsOf(context: FlowContext, apart: Apart): Flow[] {
-  const parties = partiesOf(context, apart);
-  const exchanges = [...hostExchanges(context, parties), ...podExchanges(context, parties)];
-  return [...exchanges.flatMap((exchange) => packetsOf(exchange, context)), ...tunnelFlows(context, parties)];
-}
-
-type Parties = {
-  readonly ownPods: readonly Group[];
-  readonly farPods: readonly Group[];
-  readonly own: readonly Group[];
-  readonly ownBridge: readonly Group[];
-  readonly ownOverlay: readonly Group[];
-  readonly farNodes: readonly Group[];
-  readonly farOverlays: readonly Group[];
-  readonly farBridges: readonly Group[];
-  readonly apiServers: readonly Group[];
-};
-
-function partiesOf({ inventory, node, probes }: FlowContext, apart: Apart): Parties {
-  const probed = probedServices(probes);
-  const api = inventory.endpoints.filter(isApiServer);
-  const host = (ip: string, services: readonly Service[] = []): Member => {
-    const served = api.filter((endpoint) => endpoint.ip === ip).flatMap(servicesOf);
-    return { ip, services: [...services, ...served, ...(probed.get(ip)?.services ?? [])], answersPing: true, mayCall: true };
-  };
-  const pods = podMembers(inventory, probed);
-  const far = inventory.nodes.filter((other) => other.name !== node.name);
-  const inPodNetwork = (owner: Node, index: number): string[] => {
-    const block = firstIPv4(owner.podCIDRs);
-    return block === null ? [] : [addressAt(block, index)];
-  };
-  const kubelet = (owner: Node): Service => ({ proto: 'tcp', port: owner.kubeletPort });
-  const group = (members: readonly Member[]): Group[] => groupsOf(members, apart);
-  return {
-    ownPods: group(pods(node)),
-    farPods: group(far.flatMap(pods)),
-    own: group(node.ip === null ? [] : [host(node.ip, [kubelet(node)])]),
-    ownBridge: group(inPodNetwork(node, 1).map((ip) => host(ip, [kubelet(node)]))),
-    ownOverlay: group(inPodNetwork(node, 0).map((ip) => host(ip))),
-    farNodes: group(far.flatMap((other) => (other.ip === null ? [] : [host(other.ip, [kubelet(other)])]))),
-    farOverlays: group(far.flatMap((other) => inPodNetwork(other, 0)).map((ip) => host(ip))),
-    farBridges: group(far.flatMap((other) => inPodNetwork(other, 1)).map((ip) => host(ip))),
-    apiServers: group(api.filter(({ ip }) => ip !== node.ip && !far.some((other) => other.ip === ip)).map(({ ip }) => host(ip))),
-  };
-}
-
-function groupsOf(members: readonly Member[], apart: Apart): Group[] {
-  const key = ({ ip, answersPing, mayCall }: Member): string => `${apart.address(ip)} ${answersPing} ${mayCall}`;
-  return [...Map.groupBy(members, key).values()].map((group) => ({
-    members: group,
-    ips: group.map(({ ip }) => ip),
-    services: [
-      ...Map.groupBy(
-        group.flatMap(({ services }) => services),
-        ({ proto, port }) => `${proto} ${apart.port(port)}`,
-      ).values(),
-    ].map((same) => ({
-      proto: same[0]?.proto ?? 'tcp',
-      ports: [...new Set(same.map(({ port }) => port))].toSorted((a, b) => a - b),
-    })),
-  }));
-}
-
-type Probed = { readonly services: readonly Service[]; readonly isPinged: boolean };
-
-/** What the run's own probes expect to reach, by address. */
-function probedServices(probes: readonly Probe[]): ReadonlyMap<string, Probed> {
-  const byAddress = Map.groupBy(
-    probes.filter((probe) => probe.expect === 'reach'),
-    (probe) => probe.packet.dst,
-  );
-  return new Map(
-    [...byAddress].map(([ip, found]) => {
-      const services = found.flatMap(({ packet: { proto, dport } }): Service[] =>
-        (proto === 'tcp' || proto === 'udp') && dport !== undefined ? [{ proto, port: dport }] : [],
-      );
-      return [ip, { services, isPinged: found.some(({ packet }) => packet.proto === 'icmp') }];
-    }),
-  );
-}
-
-function isApiServer(endpoint: Endpoint): boolean {
-  return endpoint.namespace === 'default' && endpoint.service === 'kubernetes' && endpoint.ready && familyOf(endpoint.ip) === 4;
-}
-
-function servicesOf({ ports }: Pick<Endpoint, 'ports'>): Service[] {
-  return ports.flatMap(({ protocol, port }) =>
-    protocol === 'SCTP' ? [] : [{ proto: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const), port }],
-  );
-}
-
-/** The pods of each node; a node without one is stood for by the first address that its pods get. */
-function podMembers(inventory: Inventory, probed: ReadonlyMap<string, Probed>): (node: Node) => Member[] {
-  const usable = inventory.pods.filter(
-    (pod) => pod.ip !== null && familyOf(pod.ip) === 4 && !pod.hostNetwork && !pod.terminating,
-  );
-  const byNode = Map.groupBy(usable, (pod) => pod.node);
-  const behind = Map.groupBy(inventory.endpoints, (endpoint) => endpoint.ip);
-  return (node) => {
-    const pods = byNode.get(node.name) ?? [];
-    const block = firstIPv4(node.podCIDRs);
-    if (pods.length === 0 && block !== null)
-      return [{ ip: addressAt(block, 2), services: [{ proto: 'tcp', port: ANY_PORT }], answersPing: true, mayCall: true }];
-    return pods.map((pod): Member => {
-      const ip = pod.ip ?? '';
-      const isolated = isolation(inventory, pod);
-      const expected = probed.get(ip) ?? { services: [], isPinged: false };
-      const declared = [...servicesOf(pod), ...(behind.get(ip) ?? []).flatMap(servicesOf)];
-      const any: Service[] = declared.some(({ proto }) => proto === 'tcp') ? [] : [{ proto: 'tcp', port: ANY_PORT }];
-      return {
-        ip,
-        services: [...(isolated.ingress ? [] : [...declared, ...any]), ...expected.services],
-        answersPing: !isolated.ingress || expected.isPinged,
-        mayCall: !isolated.egress,
-      };
-    });
-  };
-}
-
-/** The directions in which some NetworkPolicy selects a pod: there, not everything has to work. */
-function isolation({ policies }: Inventory, pod: Pod): { readonly ingress: boolean; readonly egress: boolean } {
-  const selecting = policies.filter(
-    (policy) => policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels),
-  );
-  return {
-    ingress: selecting.some((policy) => policy.ingress !== null),
-    egress: selecting.some((policy) => policy.egress !== null),
+export function createFlows(inventory: Inventory, probes: readonly Probe[]): (at: FlowNode, classes: Classes) => Flow[] {
+  const partiesAt = createParties(inventory, probes);
+  return (at, classes) => {
+    const parties = partiesAt(at.node.name, classes);
+    const exchanges = [...hostExchanges(at, parties), ...podExchanges(at, parties)];
+    return [...exchanges.flatMap((exchange) => packetsOf(exchange, at, classes)), ...tunnelFlows(at, parties, classes)];
   };
 }
 
@@ -219,7 +70,7 @@ type Exchange = {
   readonly dnat?: true;
 };
 
-function hostExchanges({ network }: FlowContext, parties: Parties): Exchange[] {
+function hostExchanges({ network }: FlowNode, parties: Parties): Exchange[] {
   const { uplink } = network;
   if (uplink === null) return [];
   const { own, farNodes, apiServers } = parties;
@@ -235,7 +86,7 @@ function hostExchanges({ network }: FlowContext, parties: Parties): Exchange[] {
   ];
 }
 
-function podExchanges({ network, bridged }: FlowContext, parties: Parties): Exchange[] {
+function podExchanges({ network, bridged }: FlowNode, parties: Parties): Exchange[] {
   const { bridge, overlay, uplink } = network;
   const { ownPods, farPods, own, ownBridge, ownOverlay, farNodes, farOverlays, farBridges, apiServers } = parties;
   if (bridge === null) return [];
@@ -246,16 +97,16 @@ function podExchanges({ network, bridged }: FlowContext, parties: Parties): Exch
       server: 'its pods',
       from: ownBridge,
       to: ownPods,
-      there: leaving(pods, 'dev'),
-      back: arriving(pods, 'dev'),
+      there: leaving(pods, 'bridge'),
+      back: arriving(pods, 'bridge'),
     },
     {
       client: 'its pods',
       server: 'the node itself',
       from: ownPods,
       to: [...own, ...ownBridge],
-      there: arriving(pods, 'dev'),
-      back: leaving(pods, 'dev'),
+      there: arriving(pods, 'bridge'),
+      back: leaving(pods, 'bridge'),
     },
     {
       client: 'its pods',
@@ -266,12 +117,12 @@ function podExchanges({ network, bridged }: FlowContext, parties: Parties): Exch
       back: [forward(pods, pods, bridged)],
       dnat: true,
     },
-    ...(bridged ? [withinBridge(ownPods, pods)] : []),
+    withinBridge(ownPods, pods, bridged),
   ];
   const beyond = overlay ?? uplink;
   if (beyond !== null) {
     const point = overlay === null ? 'dev' : 'tunnel';
-    const [out, into] = [crossing(pods, 'dev', beyond.name, point), crossing(beyond.name, point, pods, 'dev')];
+    const [out, into] = [crossing(pods, 'bridge', beyond.name, point), crossing(beyond.name, point, pods, 'bridge')];
     exchanges.push(
       { client: 'its pods', server: 'pods on other nodes', from: ownPods, to: farPods, there: out, back: into },
       {
@@ -297,7 +148,7 @@ function podExchanges({ network, bridged }: FlowContext, parties: Parties): Exch
     );
   }
   if (uplink !== null) {
-    const [out, into] = [crossing(pods, 'dev', uplink.name, 'dev'), crossing(uplink.name, 'dev', pods, 'dev')];
+    const [out, into] = [crossing(pods, 'bridge', uplink.name, 'dev'), crossing(uplink.name, 'dev', pods, 'bridge')];
     exchanges.push(
       { client: 'its pods', server: 'other nodes', from: ownPods, to: farNodes, there: out, back: into },
       {
@@ -314,25 +165,22 @@ function podExchanges({ network, bridged }: FlowContext, parties: Parties): Exch
   return exchanges;
 }
 
-/** Two pods of the node on one bridge; br_netfilter shows their frames to the rules of the IP layer. */
-function withinBridge(ownPods: readonly Group[], bridge: string): Exchange {
-  const way = [prerouting(bridge, 'unicast'), forward(bridge, bridge, true), postrouting(bridge, 'unicast')];
-  const frames: Passage[] = (['bridge-prerouting', 'bridge-forward', 'bridge-postrouting'] as const).map((hook) => ({
-    hook,
-    hop: { point: 'bridge', dev: bridge },
-    on: { bridged: true },
-  }));
-  return {
-    client: 'its pods',
-    server: 'its pods',
-    from: ownPods,
-    to: ownPods,
-    there: [...frames, ...way],
-    back: [...frames, ...way],
-  };
+/**
+ * Two pods of the node on one bridge; br_netfilter (`bridged`) shows their frames to the rules of the IP layer as well.
+ * Without it they pass those hops unseen.
+ */
+function withinBridge(ownPods: readonly Group[], bridge: string, bridged: boolean): Exchange {
+  const frame = (hook: HookAt): Passage => ({ hook, hop: { point: 'bridge', dev: bridge }, on: { bridged: true } });
+  const unseen: Passage = { ...frame('bridge-forward'), hop: { point: 'forward', iif: bridge, oif: bridge } };
+  const layer3 = bridged
+    ? [prerouting(bridge, 'unicast'), forward(bridge, bridge, true), postrouting(bridge, 'unicast')]
+    : [unseen];
+  const way = [frame('bridge-prerouting'), frame('bridge-forward'), ...layer3, frame('bridge-postrouting')];
+  return { client: 'its pods', server: 'its pods', from: ownPods, to: ownPods, there: way, back: way };
 }
 
-type DevicePoint = 'dev' | 'tunnel';
+/** What a device is: a network card, a tunnel, or a bridge with ports of its own before it. */
+type DevicePoint = 'dev' | 'tunnel' | 'bridge';
 
 function arriving(dev: string, point: DevicePoint): Passage[] {
   return [
@@ -362,15 +210,32 @@ function crossing(iif: string, inPoint: DevicePoint, oif: string, outPoint: Devi
 
 /** What stands before the translation sees the service's address, which rules are not asked about here. */
 function afterTranslation(passages: readonly Passage[]): Passage[] {
-  return passages.filter(({ hook }) => hook !== 'ingress' && hook !== 'prerouting');
+  return passages.filter(({ hook }) => hook !== 'ingress' && !hook.endsWith('prerouting') && hook !== 'bridge-input');
 }
 
 function ingress(dev: string, point: DevicePoint): Passage[] {
-  return [{ hook: 'ingress', hop: { point, dev, dir: 'in' }, on: { iif: dev } }];
+  const arrival: Passage = {
+    hook: 'ingress',
+    hop: { point: point === 'tunnel' ? 'tunnel' : 'dev', dev, dir: 'in' },
+    on: { iif: dev },
+  };
+  return point === 'bridge' ? [frameAt('bridge-prerouting', dev, 'in'), frameAt('bridge-input', dev, 'in'), arrival] : [arrival];
 }
 
 function egress(dev: string, point: DevicePoint): Passage[] {
-  return [{ hook: 'egress', hop: { point, dev, dir: 'out' }, on: { oif: dev } }];
+  const departure: Passage = {
+    hook: 'egress',
+    hop: { point: point === 'tunnel' ? 'tunnel' : 'dev', dev, dir: 'out' },
+    on: { oif: dev },
+  };
+  return point === 'bridge'
+    ? [departure, frameAt('bridge-output', dev, 'out'), frameAt('bridge-postrouting', dev, 'out')]
+    : [departure];
+}
+
+/** A frame between a pod and the node's own stack; which of the bridge's ports it takes cannot be told. */
+function frameAt(hook: HookAt, dev: string, dir: 'in' | 'out'): Passage {
+  return { hook, hop: { point: 'bridge', dev, dir }, on: {} };
 }
 
 function prerouting(iif: string, dstType: AddressType): Passage {
@@ -386,28 +251,57 @@ function postrouting(oif: string, srcType: AddressType): Passage {
 }
 
 /** Every packet of an exchange that rules may treat differently. */
-function packetsOf(exchange: Exchange, context: FlowContext): Flow[] {
-  return exchange.from.flatMap((from) => exchange.to.flatMap((to) => packetsBetween(exchange, from, to, context)));
+function packetsOf(exchange: Exchange, at: FlowNode, classes: Classes): Flow[] {
+  const ways = { there: locate(exchange.there, at, classes), back: locate(exchange.back, at, classes) };
+  return exchange.from.flatMap((from) => exchange.to.flatMap((to) => packetsBetween(exchange, ways, from, to)));
 }
 
-function packetsBetween(exchange: Exchange, from: Group, to: Group, { node, network }: FlowContext): Flow[] {
+type LocatedPassage = Omit<Passage, 'hop'> & { readonly hop: Hop };
+
+/**
+ * The passages on a node where rules look at packets, and those that share a hop with one where they do. Only what came in
+ * by the bridge has a bridge port.
+ */
+function locate(passages: readonly Passage[], { node, network }: FlowNode, { hooks }: Classes): LocatedPassage[] {
+  const place = nodePlace(node.name);
+  const isFrame = (hook: HookAt): boolean => hook.startsWith('bridge-');
+  const seesFrames = [...hooks].some(isFrame);
+  return passages
+    .filter(
+      ({ hook, hop }) => hooks.has(hook) || (hop.point === 'forward' && hooks.has('forward')) || (seesFrames && isFrame(hook)),
+    )
+    .map(({ hook, hop, on }) => ({
+      hook,
+      hop: { place, ...hop },
+      on: on.iif === network.bridge?.name ? on : { portIn: '', ...on },
+    }));
+}
+
+function packetsBetween(
+  exchange: Exchange,
+  { there, back }: { readonly there: readonly LocatedPassage[]; readonly back: readonly LocatedPassage[] },
+  from: Group,
+  to: Group,
+): Flow[] {
   const [client, server] = twoOf(from, to);
   if (client === undefined || server === undefined) return [];
-  const { there, back, dnat } = exchange;
-  const place = nodePlace(node.name);
-  const make = (steps: readonly Passage[], answer: boolean, packet: FilterPacket, ports: readonly number[]): Flow => ({
+  const { dnat } = exchange;
+  const make = (
+    steps: readonly LocatedPassage[],
+    answer: boolean,
+    packet: FilterPacket,
+    ports: readonly number[],
+    own = false,
+  ): Flow => ({
     from: answer ? exchange.server : exchange.client,
     to: answer ? exchange.client : exchange.server,
     answer,
     tunnel: false,
-    sources: answer ? to.ips : from.ips,
-    targets: answer ? from.ips : to.ips,
+    own,
+    sources: answer ? to : from,
+    targets: answer ? from : to,
     ports,
-    steps: steps.map(({ hook, hop, on }) => ({
-      hook,
-      hop: { place, ...hop },
-      packet: { ...packet, ...(on.iif === network.bridge?.name ? {} : { portIn: '' }), ...on },
-    })),
+    steps: steps.map(({ hook, hop, on }) => ({ hook, hop, packet: { ...packet, ...on } })),
   });
   const request = { src: client.ip, dst: server.ip, dnat: dnat ?? false };
   const reply = { src: server.ip, dst: client.ip, dnat: dnat ?? false };
@@ -418,14 +312,15 @@ function packetsBetween(exchange: Exchange, from: Group, to: Group, { node, netw
           make(back, true, { ...reply, proto: 'icmp', icmpType: 0, state: 'established' }, []),
         ]
       : [];
-  const connections = to.services.flatMap(({ proto, ports }) => {
-    const [port = ANY_PORT] = ports;
+  const connections = to.services.flatMap(({ proto, ports, own }) => {
+    const [port] = ports;
+    if (port === undefined) return [];
     const asked = { ...request, proto, sport: EPHEMERAL, dport: port };
     const answered = { ...reply, proto, sport: port, dport: EPHEMERAL };
     return [
-      make(there, false, { ...asked, state: 'new' }, ports),
-      make(there, false, { ...asked, state: 'established' }, ports),
-      make(back, true, { ...answered, state: 'established', tcpFlags: ['syn', 'ack'] }, ports),
+      make(there, false, { ...asked, state: 'new' }, ports, own),
+      make(there, false, { ...asked, state: 'established' }, ports, own),
+      make(back, true, { ...answered, state: 'established', tcpFlags: ['syn', 'ack'] }, ports, own),
     ];
   });
   return [...pings, ...connections];
@@ -433,44 +328,42 @@ function packetsBetween(exchange: Exchange, from: Group, to: Group, { node, netw
 
 /** A member of each group, not the same one: a packet to oneself never leaves. */
 function twoOf(from: Group, to: Group): readonly [client?: Member, server?: Member] {
-  for (const client of from.members.filter(({ mayCall }) => mayCall).slice(0, 2)) {
-    const server = to.members.find(({ ip }) => ip !== client.ip);
+  for (const client of from.some) {
+    const server = client.mayCall ? to.some.find(({ ip }) => ip !== client.ip) : undefined;
     if (server !== undefined) return [client, server];
   }
   return [];
 }
 
 /** The tunnel's own packets between nodes. Their source port differs each way, so that none is ever an answer. */
-function tunnelFlows({ node, network }: FlowContext, { own, farNodes }: Parties): Flow[] {
-  const { uplink, overlay } = network;
+function tunnelFlows(at: FlowNode, { own, farNodes }: Parties, classes: Classes): Flow[] {
+  const { uplink, overlay } = at.network;
   const port = overlay?.vxlan?.port;
   const [self] = own;
-  const [ip] = self?.ips ?? [];
+  const ip = self?.some[0]?.ip;
   if (uplink === null || port === undefined || self === undefined || ip === undefined) return [];
   const ports = [port];
-  const place = nodePlace(node.name);
+  const ways = { in: locate(arriving(uplink.name, 'dev'), at, classes), out: locate(leaving(uplink.name, 'dev'), at, classes) };
   return farNodes.flatMap((group) =>
     // rules that let established connections pass would let these pass too, if there were any
     (['new', 'established'] as const).flatMap((state) => {
-      const [peer = ''] = group.ips;
-      const make = (into: boolean): Flow => ({
-        from: into ? 'other nodes' : 'the node itself',
-        to: into ? 'the node itself' : 'other nodes',
-        answer: false,
-        tunnel: true,
-        sources: into ? group.ips : self.ips,
-        targets: into ? self.ips : group.ips,
-        ports,
-        steps: (into ? arriving(uplink.name, 'dev') : leaving(uplink.name, 'dev')).map(({ hook, hop, on }) => {
-          const ends = into ? { src: peer, dst: ip } : { src: ip, dst: peer };
-          return {
-            hook,
-            hop: { place, ...hop },
-            packet: { proto: 'udp', ...ends, sport: EPHEMERAL, dport: port, state, dnat: false, portIn: '', ...on },
-          };
-        }),
-      });
-      return [make(true), make(false)];
+      const peer = group.some[0]?.ip ?? '';
+      const make = (dir: 'in' | 'out'): Flow => {
+        const ends = dir === 'in' ? { src: peer, dst: ip } : { src: ip, dst: peer };
+        const packet: FilterPacket = { proto: 'udp', ...ends, sport: EPHEMERAL, dport: port, state, dnat: false };
+        return {
+          from: dir === 'in' ? 'other nodes' : 'the node itself',
+          to: dir === 'in' ? 'the node itself' : 'other nodes',
+          answer: false,
+          tunnel: true,
+          own: false,
+          sources: dir === 'in' ? group : self,
+          targets: dir === 'in' ? self : group,
+          ports,
+          steps: ways[dir].map(({ hook, hop, on }) => ({ hook, hop, packet: { ...packet, ...on } })),
+        };
+      };
+      return [make('in'), make('out')];
     }),
   );
 }

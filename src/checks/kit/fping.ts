@@ -10,10 +10,14 @@ export type PingLine = {
 };
 
 const SUMMARY = /^(\S+)\s*: xmt\/rcv\/%(?:loss|return) = (\d+)\/(\d+)\/\d+%(?:, min\/avg\/max = ([\d.]+)\/([\d.]+)\/([\d.]+))?$/;
+const ALIVE = /^(\S+) is (alive|unreachable)$/;
 const ERROR = /^ICMP (.+) from (\S+) for ICMP Echo sent to (\S+)$/;
 
-/** Reads the summary and the ICMP errors that `fping -c` writes to its standard error, by target. */
-export function readFping(stderr: string): ReadonlyMap<string, PingLine> {
+/**
+ * Reads what fping says of each target: the summary of `-c` and the ICMP errors on its standard error, or, where it asks
+ * up to `asked` times until it is answered (`-r`), `is alive` and `is unreachable` on its standard output.
+ */
+export function readFping(stdout: string, stderr: string, asked: number): ReadonlyMap<string, PingLine> {
   const errors = new Map<string, { text: string; from: string }>();
   const lines = new Map<string, PingLine>();
   for (const line of stderr.split('\n')) {
@@ -32,6 +36,12 @@ export function readFping(stderr: string): ReadonlyMap<string, PingLine> {
       rtt: min === undefined ? null : { min: Number(min), avg: Number(avg), max: Number(max) },
       error: null,
     });
+  }
+  for (const line of stdout.split('\n')) {
+    const [, target, state] = ALIVE.exec(line) ?? [];
+    if (target === undefined) continue;
+    const isAlive = state === 'alive';
+    lines.set(target, { sent: isAlive ? 1 : asked, received: isAlive ? 1 : 0, rtt: null, error: null });
   }
   for (const [target, error] of errors) {
     const line = lines.get(target);

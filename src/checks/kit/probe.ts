@@ -7,8 +7,8 @@ import type { Probe, ProbeMethod } from '../../model/probe.ts';
 import type { NodeNetwork } from './node-network.ts';
 import { type Denial, denies } from './policy.ts';
 
-/** The ports on which an agent counts datagrams and accepts connections, in the node's or the probe pod's namespace. */
-export type ListeningPorts = { readonly udp: number; readonly tcp: number };
+/** The UDP port on which an agent counts datagrams, in the node's or the probe pod's namespace. */
+export type ListeningPort = { readonly udp: number };
 
 /**
  * A node as probes see it. `network` is null when its agent gave no facts; `answers` is whether probes can be sent from
@@ -21,8 +21,7 @@ export type ProbeNode = {
   readonly network: NodeNetwork | null;
   readonly answers: boolean;
   readonly probePod: (Pod & { readonly ip: string }) | null;
-  readonly answersInPod: boolean;
-  readonly listening: { readonly node: ListeningPorts | null; readonly pod: ListeningPorts | null };
+  readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
 };
 
 /**
@@ -47,7 +46,16 @@ export type ProbeKind = {
   readonly why: string;
   /** Pure: the probes of the first round. */
   readonly plan: (context: ProbeContext) => readonly Probe[];
+  /**
+   * Pure: the same way, one way only, counted by the receiver; null where nobody listens. Sent at once in a small cluster,
+   * and wherever something fails without its direction being known.
+   */
+  readonly oneWay?: (source: ProbeNode, target: ProbeNode, context: OneWayContext) => Probe | null;
+  /** Pure: what else to ask where the probes of the first round fail between two nodes, when all else has been read. */
+  readonly followUp?: (source: ProbeNode, target: ProbeNode) => readonly Probe[];
 };
+
+export type OneWayContext = Pick<ProbeContext, 'inventory' | 'count'>;
 
 /** Defines a kind of probe. */
 export function defineProbe(kind: ProbeKind): ProbeKind {
@@ -71,6 +79,7 @@ export type ProbeDraft = {
   readonly receiver?: string;
   readonly sibling?: string;
   readonly listens?: boolean;
+  readonly ifSilent?: boolean;
   readonly denied?: Denial | null;
 };
 
@@ -86,14 +95,14 @@ const PROTOCOL: Readonly<Record<ProbeMethod, Packet['proto']>> = {
 };
 
 /** Packets that a TCP-based exchange is tried with at most; see the agent's `exchange`. */
-export const ATTEMPTS = 5;
+export const ATTEMPTS = 3;
 
 /**
  * Completes a probe of a kind. Its id says what it is, in words that a person can read in a list of symptoms, and is the
  * same in every run: ports are left out, an agent listens on another one each time.
  */
 export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft): Probe {
-  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, denied } = draft;
+  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, ifSilent, denied } = draft;
   const proto = PROTOCOL[method];
   const size = bytes === undefined ? '' : ` ${bytes} bytes`;
   return {
@@ -120,6 +129,7 @@ export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft):
     ...(receiver === undefined ? {} : { receiver }),
     ...(sibling === undefined ? {} : { sibling }),
     ...(listens === undefined ? {} : { listens }),
+    ...(ifSilent === undefined ? {} : { ifSilent }),
     expect: denied == null ? 'reach' : 'deny',
     ...(denied == null ? {} : { deniedBy: denied.policy }),
   };
@@ -144,4 +154,37 @@ export function denial(
   port?: number,
 ): Denial | null {
   return denies(inventory, from, to, protocol, port);
+}
+
+/** The port of netcheck's own pod that accepts connections, from its spec; without one a refusal shows that it was reached. */
+export function probePort(node: Node, pod: Pod): { readonly port: number; readonly listens: boolean } {
+  const port = pod.ports.find(({ protocol }) => protocol === 'TCP')?.port;
+  return { port: port ?? node.kubeletPort, listens: port !== undefined };
+}
+
+type OneWayBase = Pick<ProbeDraft, 'subject' | 'target' | 'from' | 'on' | 'ip'>;
+
+/** Datagrams to an address of a node's own, counted by the agent there. */
+export function oneWayToNode(
+  kind: Pick<ProbeKind, 'id' | 'layer'>,
+  base: OneWayBase,
+  target: ProbeNode,
+  count: number,
+): Probe | null {
+  const port = target.listening.node?.udp;
+  return port === undefined ? null : probe(kind, { ...base, method: 'udp', port, count, receiver: target.node.name });
+}
+
+/** Datagrams to netcheck's pod on a node, counted by the agent inside it. */
+export function oneWayToPod(
+  kind: Pick<ProbeKind, 'id' | 'layer'>,
+  base: OneWayBase,
+  from: Pod | Node,
+  target: ProbeNode,
+  { inventory, count }: OneWayContext,
+): Probe | null {
+  const port = target.listening.pod?.udp;
+  if (port === undefined || target.probePod === null) return null;
+  const denied = denial(inventory, from, target.probePod, 'UDP', port);
+  return probe(kind, { ...base, method: 'udp', port, count, receiver: target.node.name, denied });
 }

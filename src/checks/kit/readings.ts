@@ -15,8 +15,8 @@ export const ADDRESSES = {
 /** Every route of every table, local ones too. */
 export const ROUTES = { in: 'node', argv: ['ip', '-j', 'route', 'show', 'table', 'all'] } as const satisfies Reading;
 
-/** Neighbour entries of every device, with the moment they were last used, confirmed and updated. */
-export const NEIGHBOURS = { in: 'node', when: 'end', argv: ['ip', '-j', '-s', 'neighbour', 'show'] } as const satisfies Reading;
+/** Neighbour entries of every device, before the sweep, which makes and mends some, and after it. */
+export const NEIGHBOURS = { in: 'node', when: 'both', argv: ['ip', '-j', '-s', 'neighbour', 'show'] } as const satisfies Reading;
 
 /** Forwarding database entries of every bridge port and VXLAN device. */
 export const FDB = { in: 'node', argv: ['bridge', '-j', 'fdb', 'show'] } as const satisfies Reading;
@@ -29,6 +29,13 @@ export const RULES_IPTABLES_NFT = { in: 'node', when: 'end', argv: ['iptables-nf
 
 /** The whole nftables ruleset, iptables-nft's tables among it, with counters. */
 export const RULES_NFT = { in: 'node', when: 'end', argv: ['nft', '-j', 'list', 'ruleset'] } as const satisfies Reading;
+
+/** The chains that hang on devices, with the names of these, which the JSON of nft before 1.0.7 leaves out. */
+export const NFT_NETDEV_CHAINS = {
+  in: 'node',
+  when: 'end',
+  argv: ['nft', 'list', 'chains', 'netdev'],
+} as const satisfies Reading;
 
 /** Whether frames that stay on a bridge are shown to iptables (br_netfilter). */
 export const BRIDGE_CALLS_IPTABLES = {

@@ -6,7 +6,7 @@ import type { AgentFault } from '../../model/evidence.ts';
 import { oneLine, shorten } from '../../model/text.ts';
 import type { AgentConnection, ClusterFault } from '../port.ts';
 import { urlOf, withSignal } from './api.ts';
-import { faultOfAnswer, faultOfError, isDeadline, parseStatus, said, type Status } from './faults.ts';
+import { faultOfAnswer, faultOfError, isDeadline, parseStatus, type Status, said } from './faults.ts';
 import type { Login } from './kubeconfig.ts';
 
 /*

@@ -89,7 +89,8 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
     if (!pods.ok) {
       agentPods = null;
       const { kind, message } = pods.fault;
-      const agentKind = kind === 'forbidden' || kind === 'unauthorized' ? 'forbidden' : kind === 'timeout' ? 'timeout' : 'unreachable';
+      const agentKind =
+        kind === 'forbidden' || kind === 'unauthorized' ? 'forbidden' : kind === 'timeout' ? 'timeout' : 'unreachable';
       return { ok: false, fault: { kind: agentKind, message: `the agents could not be listed: ${message}` } };
     }
     const found = findAgent(pods.value, agentNamespace, node);

@@ -23,8 +23,10 @@ export type Exchange = z.infer<typeof Exchange>;
 export const Operation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('run'), in: z.enum(['node', 'pod']), argv: z.array(z.string()) }),
   z.strictObject({ op: z.literal('read'), in: z.enum(['node', 'pod']), files: z.array(z.string()) }),
-  /** Makes `in: 'pod'` possible: finds the pod's network namespace by its uid. */
-  z.strictObject({ op: z.literal('enter'), in: z.literal('node'), uid: z.string() }),
+  /** Makes `in: 'pod'` possible: finds a process of the pod by its uid. */
+  z.strictObject({ op: z.literal('find'), in: z.literal('node'), uid: z.string() }),
+  /** Starts the agent again inside the pod's network namespace, for what needs sockets there that stay open. */
+  z.strictObject({ op: z.literal('enter'), in: z.literal('node') }),
   z.strictObject({
     op: z.literal('ping'),
     in: z.enum(['node', 'pod']),
@@ -35,9 +37,11 @@ export const Operation = z.discriminatedUnion('op', [
     /** Length of the IP packet, in bytes. */
     bytes: z.int(),
     df: z.boolean(),
-    /** Targets on this link: one that has answered nothing after 300 ms is asked by ARP as well. */
-    arp: z.strictObject({ dev: z.string(), targets: z.array(Ip) }).nullable(),
+    /** Sends `count` packets to each target, or until one is answered. */
+    until: z.enum(['sent', 'answered']),
   }),
+  /** Asks for each address on a link by ARP; the evidence of each is filed as `arp ADDRESS`. */
+  z.strictObject({ op: z.literal('arp'), in: z.literal('node'), dev: z.string(), targets: z.array(Ip) }),
   z.strictObject({
     op: z.literal('exchange'),
     in: z.enum(['node', 'pod']),
@@ -45,8 +49,10 @@ export const Operation = z.discriminatedUnion('op', [
     attempts: z.int(),
     everyMs: z.int(),
     timeoutMs: z.int(),
+    /** Leaves out targets that a ping of the same round and namespace has found within 300 ms. */
+    ifSilent: z.boolean(),
   }),
-  /** Opens a UDP socket that counts tagged datagrams and a TCP socket that accepts; says their ports at once. */
+  /** Opens a UDP socket that counts tagged datagrams; says its port at once. */
   z.strictObject({ op: z.literal('listen'), in: z.enum(['node', 'pod']), token: z.string() }),
   /** Sends tagged datagrams, `count` to each target, `everyMs` apart. */
   z.strictObject({
@@ -59,16 +65,6 @@ export const Operation = z.discriminatedUnion('op', [
   }),
   /** Says how many datagrams of each tag arrived since `listen`. */
   z.strictObject({ op: z.literal('heard'), in: z.enum(['node', 'pod']) }),
-  /** Captures up to `max` packets of the peers given on a device, for `forMs`. */
-  z.strictObject({
-    op: z.literal('capture'),
-    in: z.literal('node'),
-    dev: z.string(),
-    peers: z.array(Ip),
-    udpPort: z.int().nullable(),
-    max: z.int(),
-    forMs: z.int(),
-  }),
 ]);
 export type Operation = z.infer<typeof Operation>;
 
@@ -105,7 +101,7 @@ export const ExchangeOutcome = z.strictObject({
 export type ExchangeOutcome = z.infer<typeof ExchangeOutcome>;
 
 /** What the agent prints, as JSON, for `listen`. */
-export const Listening = z.strictObject({ udp: z.int(), tcp: z.int() });
+export const Listening = z.strictObject({ udp: z.int() });
 export type Listening = z.infer<typeof Listening>;
 
 /** What the agent prints, as JSON, for `send` (datagrams handed to the kernel and errors) and `heard` (datagrams counted). */

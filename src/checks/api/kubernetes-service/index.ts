@@ -40,7 +40,7 @@ export const kubernetesService = defineProbe({
       return [
         ...direct,
         probe(kubernetesService, { ...common, subject: nodeEntity(source.node.name), from: fromNode(source) }),
-        ...(pod === null || !source.answersInPod
+        ...(pod === null
           ? []
           : [probe(kubernetesService, { ...common, subject: podEntity(pod.namespace, pod.name), from: fromPod(source, pod) })]),
       ];

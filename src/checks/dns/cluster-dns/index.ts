@@ -19,9 +19,7 @@ export const clusterDns = defineProbe({
   plan: (context) =>
     context.sources.flatMap((source) => {
       const fromHost = from(context, source, null);
-      return source.probePod === null || !source.answersInPod
-        ? fromHost
-        : [...fromHost, ...from(context, source, source.probePod)];
+      return source.probePod === null ? fromHost : [...fromHost, ...from(context, source, source.probePod)];
     }),
 });
 

@@ -43,7 +43,7 @@ export const peerEntriesWrong = defineCheck({
     if (links.outcome !== 'ok') return links;
     const routes = parseRoutes(evidence.routes);
     if (routes.outcome !== 'ok') return routes;
-    const neighbours = parseNeighbours(evidence.neighbours);
+    const neighbours = parseNeighbours(evidence.neighbours.after);
     if (neighbours.outcome !== 'ok') return neighbours;
     const fdb = parseFdb(evidence.fdb);
     return fdb.outcome === 'ok'

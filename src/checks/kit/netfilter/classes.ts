@@ -1,40 +1,79 @@
-import { addressKey } from './address.ts';
-import type { Chain, Field, Rule, Span, Step, Table, Test, Value } from './ast.ts';
+import type { Field, Rule, Span, Table, Test, Value } from './ast.ts';
+import type { HookAt } from './packet.ts';
+import { canEat, type Reach, reachOf } from './reach.ts';
 
 /**
  * What rules cannot tell apart: two addresses, or two ports, of the same class meet the same fate, so that one stands
- * for all of them. Classes are numbers that mean nothing by themselves.
+ * for all of them. Addresses are given as `addressKey`; classes are numbers that mean nothing by themselves. `hooks` are
+ * those where rules decide anything; `key` is the same for rules that make the same classes.
  */
-export type Classes = { readonly address: (ip: string) => number; readonly port: (port: number) => number };
+export type Classes = {
+  readonly key: string;
+  readonly address: (key: string) => number;
+  readonly port: (port: number) => number;
+  readonly hooks: ReadonlySet<HookAt>;
+};
 
 /**
- * Finds the classes of addresses and ports that the rules of a node make. Of nat chains only rules that drop count: they
- * name every endpoint of every service, and a packet to an endpoint itself is not translated.
+ * Finds the classes of addresses and ports that the rules of a node make. Of chains that only nat chains come to, only
+ * rules that drop count: they name every endpoint of every service, and a packet to an endpoint itself is not translated.
  */
 export function createClasses(tables: readonly Table[]): Classes {
-  const spans = tables.flatMap((table) =>
-    table.chains.flatMap((chain) => chain.rules.filter((rule) => decides(table, chain, rule)).flatMap(spansOf)),
-  );
-  const addresses = partition(spans.filter(({ field }) => field === 'src' || field === 'dst').map(({ span }) => span));
-  const ports = partition(spans.filter(({ field }) => field === 'sport' || field === 'dport').map(({ span }) => span));
-  const known = new Map<string, number>();
+  const reaches = tables.map((table) => ({ table, reach: reachOf(table) }));
+  const spans = reaches.flatMap(({ table, reach }) => decidingRules(table, reach).flatMap(spansOf));
+  const addresses = distinct(spans.filter(({ field }) => field === 'src' || field === 'dst'));
+  const ports = distinct(spans.filter(({ field }) => field === 'sport' || field === 'dport'));
   return {
-    address(ip) {
-      const found = known.get(ip) ?? addresses(addressKey(ip));
-      known.set(ip, found);
-      return found;
-    },
-    port: ports,
+    key: `${addresses.join(' ')}|${ports.join(' ')}`,
+    address: partition(addresses),
+    port: partition(ports),
+    hooks: decidingHooks(reaches),
   };
 }
 
-function decides(table: Table, chain: Chain, rule: Rule): boolean {
-  const isNat = table.system === 'nft' ? chain.base?.type === 'nat' : table.name === 'nat';
-  return !isNat || rule.steps.some(isDrop);
+function distinct(spans: readonly FieldSpan[]): Span[] {
+  const known = new Map(spans.map(({ span }) => [span.join(), span]));
+  return [...known].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, span]) => span);
 }
 
-function isDrop(step: Step): boolean {
-  return step.do === 'verdict' && ['drop', 'reject', 'unknown'].includes(step.verdict.kind);
+type TableReach = { readonly table: Table; readonly reach: Reach };
+
+function decidingRules(table: Table, reach: Reach): Rule[] {
+  const decide = new Set(
+    table.chains.flatMap((chain) => (chain.base === null || chain.base.type === 'nat' ? [] : [...reach.from(chain)])),
+  );
+  return table.chains.flatMap((chain) =>
+    decide.has(chain) ? chain.rules : chain.rules.filter(({ steps }) => steps.some(canEat)),
+  );
+}
+
+/** The order in which a packet can come to hooks; those beside each other are never on one way. */
+const ORDER: readonly (readonly HookAt[])[] = [
+  ['ingress'],
+  ['bridge-prerouting'],
+  ['prerouting'],
+  ['bridge-input', 'bridge-forward', 'input', 'forward', 'output'],
+  ['bridge-output'],
+  ['postrouting'],
+  ['bridge-postrouting'],
+  ['egress'],
+];
+
+/** The hooks where rules can eat a packet, or change it before it comes to one where they can. */
+function decidingHooks(reaches: readonly TableReach[]): ReadonlySet<HookAt> {
+  const effects = new Map<HookAt, 'eat' | 'change'>();
+  for (const { table, reach } of reaches) {
+    for (const chain of table.chains) {
+      const effect = chain.base === null ? 'none' : reach.effect(chain);
+      if (chain.base === null || effect === 'none') continue;
+      const { hook } = chain.base;
+      const at: HookAt = table.family === 'bridge' && hook !== 'ingress' && hook !== 'egress' ? `bridge-${hook}` : hook;
+      if (effects.get(at) !== 'eat') effects.set(at, effect);
+    }
+  }
+  const last = ORDER.findLastIndex((hooks) => hooks.some((hook) => effects.get(hook) === 'eat'));
+  const before = new Set(ORDER.slice(0, last).flat());
+  return new Set([...effects].flatMap(([hook, effect]) => (effect === 'eat' || before.has(hook) ? [hook] : [])));
 }
 
 type FieldSpan = { readonly field: Field; readonly span: Span };
@@ -60,8 +99,7 @@ function spansOfTest({ fields, rows }: Test): FieldSpan[] {
  * Numbers the sets of values that are inside the same spans. The values are cut where a span begins or ends; pieces
  * inside the same spans get the same number, found by going through the cuts once with the spans that are open there.
  */
-function partition(all: readonly Span[]): (value: Value) => number {
-  const spans = [...new Map(all.map((span) => [span.join(), span])).values()];
+function partition(spans: readonly Span[]): (value: Value) => number {
   const cuts = spans
     .flatMap(([from, to], index) => [
       { at: from, after: false, index },

@@ -1,14 +1,11 @@
 import type { HopPattern } from '../../../model/hop.ts';
 import type { PacketMatch } from '../../../model/packet.ts';
-import { type Flow, type FlowContext, type FlowStep, flowsOf } from '../flows.ts';
-import { spanPrefix } from './address.ts';
+import type { Flow } from '../flows.ts';
 import { type Chain, type Rule, type RuleRef, ruleKey, type Table } from './ast.ts';
-import { createClasses } from './classes.ts';
+import { type Classes, createClasses } from './classes.ts';
+import { type EatenPacket, placeAndMatch } from './harms.ts';
 import { unchanged } from './packet.ts';
 import { createWalk, type Outcome, type Walk } from './walk.ts';
-
-/** One packet of a must-work flow at the hook where a rule eats it. */
-export type EatenPacket = { readonly flow: Flow; readonly step: FlowStep };
 
 /**
  * A rule (or policy) that eats must-work packets. `at` and `harms` are as in a finding: every eaten packet is among them and
@@ -31,27 +28,30 @@ export type Eater = {
 
 type Death = EatenPacket & { readonly outcome: Outcome; readonly rule: RuleRef };
 
-/** Sends every must-work flow of a node through its rules; see `flowsOf` for what those are. */
-export function eatersOf(tables: readonly Table[], context: FlowContext): Eater[] {
+/** Sends must-work flows of a node (see `createFlows`) through its rules; `flowsFor` gives those that the classes make. */
+export function eatersOf(tables: readonly Table[], flowsFor: (classes: Classes) => readonly Flow[]): Eater[] {
   const walk = createWalk(tables);
+  const flows = flowsFor(createClasses(tables));
   const deaths: Death[] = [];
+  for (const flow of flows) follow(flow, walk, deaths, null);
+  if (deaths.length === 0) return [];
   const passed: EatenPacket[] = [];
-  for (const flow of flowsOf(context, createClasses(tables))) follow(flow, walk, deaths, passed);
+  for (const flow of flows) follow(flow, walk, null, passed);
   return [...Map.groupBy(deaths, ({ rule }) => ruleKey(rule)).values()].flatMap((group) =>
     eaterOf(group, deaths, passed, tables),
   );
 }
 
-/** Walks the hooks that a flow passes on this node until a rule eats it. */
-function follow(flow: Flow, walk: Walk, deaths: Death[], passed: EatenPacket[]): void {
+/** Walks the hooks that a flow passes on this node until a rule eats it; notes where it died, or where it passed. */
+function follow(flow: Flow, walk: Walk, deaths: Death[] | null, passed: EatenPacket[] | null): void {
   const [first] = flow.steps;
   if (first === undefined) return;
   let changes = unchanged(first.packet);
   for (const step of flow.steps) {
     const outcome = walk(step.hook, step.packet, changes);
     const eater = outcome.verdict === 'unknown' ? outcome.mayEat : outcome.rule;
-    if (eater !== null) deaths.push({ flow, step, outcome, rule: eater });
-    else passed.push({ flow, step });
+    if (eater === null) passed?.push({ flow, step });
+    else deaths?.push({ flow, step, outcome, rule: eater });
     if (outcome.after === null) return;
     changes = outcome.after;
   }
@@ -71,12 +71,12 @@ function eaterOf(
   const [first] = eaten;
   if (first === undefined) return [];
   const { rule, outcome } = first;
-  const isHere = ({ step }: EatenPacket): boolean => step.hop.point === first.step.hop.point && step.hook === first.step.hook;
-  // what may pass is not to be accused either
-  const here = [...passed, ...deaths.filter((death) => !isCertain(death) && !eaten.includes(death))].filter(isHere);
+  const isHere = ({ step }: EatenPacket): boolean => step.hop.point === first.step.hop.point;
+  // what may pass is not to be accused either; a packet that is eaten here may have passed the same hop just before
+  const doubtful = deaths.filter((death) => !isCertain(death));
+  const dead = new Set(eaten.map(({ flow }) => flow));
+  const here = [...passed, ...doubtful].filter((packet) => isHere(packet) && !dead.has(packet.flow));
   const others = deaths.filter((death) => isCertain(death) && ruleKey(death.rule) !== ruleKey(rule));
-  const at = placesOf(eaten, here);
-  const alive = here.filter(({ step }) => at.some((pattern) => isAt(pattern, step)));
   return [
     {
       rule,
@@ -88,8 +88,7 @@ function eaterOf(
       everything: here.length === 0 && !others.some(isHere),
       onlyNew:
         eaten.every(({ step }) => step.packet.state === 'new') && here.every(({ step }) => step.packet.state === 'established'),
-      at,
-      harms: separate(eaten, alive, findRule(tables, rule)),
+      ...placeAndMatch(eaten, here, findRule(tables, rule)),
     },
   ];
 }
@@ -102,138 +101,4 @@ function findRule(tables: readonly Table[], ref: RuleRef): Rule | null {
   const table = tables.find(({ system, family, name }) => system === ref.system && family === ref.family && name === ref.table);
   const chain: Chain | undefined = table?.chains.find(({ name }) => name === ref.chain);
   return chain?.rules.find(({ number }) => number === ref.number) ?? null;
-}
-
-/** Where it acts: all of the node's hops of that point, unless the devices tell what passes from what does not. */
-function placesOf(eaten: readonly EatenPacket[], passed: readonly EatenPacket[]): HopPattern[] {
-  const hops = new Map(eaten.map(({ step }) => [JSON.stringify(step.hop), step.hop]));
-  const elsewhere = passed.some(({ step }) => !hops.has(JSON.stringify(step.hop)));
-  const [any] = hops.values();
-  return elsewhere || any === undefined ? [...hops.values()] : [{ place: any.place, point: any.point }];
-}
-
-function isAt(pattern: HopPattern, { hop }: FlowStep): boolean {
-  return (
-    (pattern.iif === undefined || pattern.iif === hop.iif) &&
-    (pattern.oif === undefined || pattern.oif === hop.oif) &&
-    (pattern.dev === undefined || pattern.dev === hop.dev) &&
-    (pattern.dir === undefined || pattern.dir === hop.dir)
-  );
-}
-
-/** The fields that tell packets apart, those that say most to a person first. */
-const FIELDS = ['state', 'proto', 'dport', 'sport', 'dnat', 'dst', 'src'] as const;
-type FieldName = (typeof FIELDS)[number];
-
-/** Sets of fields, the smallest first. */
-const CHOICES: readonly (readonly FieldName[])[] = Array.from({ length: 2 ** FIELDS.length }, (_, bits) =>
-  FIELDS.filter((_field, index) => (bits >> index) & 1),
-).toSorted((a, b) => a.length - b.length || rank(a) - rank(b));
-
-function rank(fields: readonly FieldName[]): number {
-  return fields.reduce((sum, field) => sum + 2 ** FIELDS.indexOf(field), 0);
-}
-
-/**
- * The widest matches that cover every eaten packet and none that passes at the same hop, but never wider than the rule
- * itself. A packet that nothing tells from one that passes is covered all the same.
- */
-function separate(eaten: readonly EatenPacket[], alive: readonly EatenPacket[], rule: Rule | null): PacketMatch[] {
-  const own = rule === null ? [] : fieldsOf(rule);
-  const chosen: { readonly fields: readonly FieldName[]; readonly packet: EatenPacket }[] = [];
-  for (const packet of eaten) {
-    if (chosen.some((choice) => isSame(choice.fields, choice.packet, packet))) continue;
-    const fields = CHOICES.find(
-      (choice) => own.every((field) => choice.includes(field)) && !alive.some((other) => isSame(choice, packet, other)),
-    ) ?? [...FIELDS];
-    chosen.push({ fields: fields.filter((field) => valueOf(field, packet) !== undefined), packet });
-  }
-  const covers = ({ fields, packet }: (typeof chosen)[number], other: EatenPacket): boolean => isSame(fields, packet, other);
-  const needed = chosen.filter((choice, index) => {
-    const rest = chosen.filter((_other, place) => place > index);
-    return !eaten.every((packet) => !covers(choice, packet) || rest.some((other) => covers(other, packet)));
-  });
-  const matches = needed.flatMap(({ fields, packet }) => matchesOf(fields, packet, rule));
-  return widest([...new Map(matches.map((match) => [JSON.stringify(match), match])).values()]);
-}
-
-/** The fields that a rule itself compares with something that a packet match can say. */
-function fieldsOf(rule: Rule): FieldName[] {
-  const tested = new Set(
-    rule.steps.flatMap((step) => (step.do === 'match' && !step.test.negated ? step.test.fields.map(({ field }) => field) : [])),
-  );
-  return FIELDS.filter((field) => field !== 'state' && field !== 'dnat' && tested.has(field));
-}
-
-/** What a packet has in a field, fit for comparing: flows of the same parties share their lists of addresses. */
-function valueOf(field: FieldName, { flow, step: { packet } }: EatenPacket): unknown {
-  switch (field) {
-    case 'src':
-      return flow.sources;
-    case 'dst':
-      return flow.targets;
-    case 'dport':
-      return flow.answer ? undefined : portsOf(flow);
-    case 'sport':
-      return flow.answer ? portsOf(flow) : undefined;
-    default:
-      return packet[field];
-  }
-}
-
-function portsOf(flow: Flow): string | undefined {
-  return flow.ports.length === 0 ? undefined : flow.ports.join();
-}
-
-function isSame(fields: readonly FieldName[], a: EatenPacket, b: EatenPacket): boolean {
-  return fields.every((field) => valueOf(field, a) === valueOf(field, b));
-}
-
-function matchesOf(fields: readonly FieldName[], { flow, step }: EatenPacket, rule: Rule | null): PacketMatch[] {
-  const { packet } = step;
-  let matches: PacketMatch[] = [{}];
-  for (const field of fields) {
-    const values: readonly PacketMatch[] = (() => {
-      switch (field) {
-        case 'src':
-          return addressesOf(rule, 'src', flow.sources).map((src) => ({ src }));
-        case 'dst':
-          return addressesOf(rule, 'dst', flow.targets).map((dst) => ({ dst }));
-        case 'dport':
-          return flow.ports.map((dport) => ({ dport }));
-        case 'sport':
-          return flow.ports.map((sport) => ({ sport }));
-        case 'proto':
-          return [{ proto: packet.proto }];
-        case 'state':
-          return [{ state: packet.state }];
-        default:
-          return [{ dnat: packet.dnat ?? false }];
-      }
-    })();
-    matches = matches.flatMap((match) => values.map((value) => ({ ...match, ...value })));
-  }
-  return matches;
-}
-
-/** The rule's own prefix, where it has one; else the addresses of the packets. */
-function addressesOf(rule: Rule | null, field: 'src' | 'dst', members: readonly string[]): readonly string[] {
-  for (const step of rule?.steps ?? []) {
-    if (step.do !== 'match' || step.test.negated || step.test.fields.length !== 1 || step.test.fields[0]?.field !== field)
-      continue;
-    const prefixes = step.test.rows.map(([span]) => (span === undefined ? null : spanPrefix(span)));
-    if (prefixes.length === 1 && prefixes[0] != null) return [prefixes[0]];
-  }
-  return members;
-}
-
-/** Leaves out what another match already covers. */
-function widest(matches: readonly PacketMatch[]): PacketMatch[] {
-  return matches.filter(
-    (match) =>
-      !matches.some(
-        (other) =>
-          other !== match && Object.entries(other).every(([field, value]) => match[field as keyof PacketMatch] === value),
-      ),
-  );
 }

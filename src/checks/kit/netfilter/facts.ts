@@ -2,11 +2,12 @@ import { z } from 'zod';
 import type { Evidence } from '../../../model/evidence.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { type EvidenceOf, incomplete, ok, type Parsed, type Probed, unknown } from '../check.ts';
-import type { FlowContext } from '../flows.ts';
+import { createFlows } from '../flows.ts';
 import { type Link, parseLinks } from '../links.ts';
 import { nodeNetwork } from '../node-network.ts';
 import { ADDRESSES, BRIDGE_CALLS_IPTABLES } from '../readings.ts';
 import type { Table } from './ast.ts';
+import { type Eater, eatersOf } from './eaten.ts';
 import { FILTER_READINGS, parseRulesets } from './rulesets.ts';
 
 /** What a check needs to send a node's must-work flows through its rules. */
@@ -37,20 +38,17 @@ function parseSwitch(evidence: Evidence): Parsed<boolean> {
   return read.success ? ok(read.data === '1') : unknown(`${evidence.argv.join(' ')}: unreadable output`);
 }
 
-/** The flows' context of a node, or null for one that the API server does not know. */
-export function filterContext(
-  name: string,
-  facts: FilterFacts,
-  inventory: Inventory,
-  probed: readonly Probed[],
-): FlowContext | null {
-  const node = inventory.nodes.find((candidate) => candidate.name === name);
-  if (node === undefined) return null;
-  return {
+/** Finds, for each node by name, the rules that eat must-work packets there; nodes that the API server does not know are left out. */
+export function createEaters(inventory: Inventory, probed: readonly Probed[]): (name: string, facts: FilterFacts) => Eater[] {
+  const nodes = new Map(inventory.nodes.map((node) => [node.name, node]));
+  const flows = createFlows(
     inventory,
-    node,
-    network: nodeNetwork(node, facts.links),
-    bridged: facts.bridged,
-    probes: probed.map(({ probe }) => probe),
+    probed.map(({ probe }) => probe),
+  );
+  return (name, { tables, links, bridged }) => {
+    const node = nodes.get(name);
+    return node === undefined
+      ? []
+      : eatersOf(tables, (classes) => flows({ node, network: nodeNetwork(node, links), bridged }, classes));
   };
 }

@@ -382,7 +382,8 @@ function addressType(field: 'src-type' | 'dst-type', list: string, negated: bool
     : [step];
 }
 
-const NO_VERDICT = new Set([
+/** Targets after which a packet goes on to the next rule, unchanged in all that other rules compare. */
+export const PASSING_TARGETS: ReadonlySet<string> = new Set([
   'AUDIT',
   'CHECKSUM',
   'CLASSIFY',
@@ -438,7 +439,7 @@ function targetSteps(option: Option | undefined, options: readonly Option[], cha
     case 'NETMAP':
       return [{ do: 'translate', what: 'destination' }];
     default:
-      return NO_VERDICT.has(target) ? [] : [verdict({ kind: 'unknown', why: `-j ${target}` })];
+      return PASSING_TARGETS.has(target) ? [] : [verdict({ kind: 'unknown', why: `-j ${target}` })];
   }
 }
 

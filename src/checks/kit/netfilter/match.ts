@@ -23,10 +23,12 @@ export function judgeAny(tests: readonly Test[], negated: boolean, view: View): 
 /** Whether the packet is in one row of a map or set. */
 export function judgeRow(fields: readonly Selector[], row: readonly Span[], view: View): Truth {
   let truth: Truth = true;
-  for (const [index, selector] of fields.entries()) {
+  // a plain loop: this runs for every rule that a packet meets
+  for (let index = 0; index < fields.length; index += 1) {
+    const selector = fields[index];
     const span = row[index];
-    const inside =
-      span === undefined ? null : isInside(view.sight.field(selector.field, view.changes, view.priority), selector, span);
+    if (selector === undefined || span === undefined) return null;
+    const inside = isInside(view.sight.field(selector.field, view.changes, view.priority), selector, span);
     if (inside === false) return false;
     if (inside === null) truth = null;
   }

@@ -3,7 +3,8 @@
  * Source: nft(8) and libnftables-json(5).
  */
 
-type Expression = Readonly<Record<string, unknown>>;
+/** A statement or expression of `nft -j`: an object whose first key says what it is. */
+export type Expression = Readonly<Record<string, unknown>>;
 
 /** The text of a rule from its statements. Counters are left out: they change while the rule stays the same. */
 export function ruleText(statements: readonly unknown[], comment?: string): string {
@@ -12,12 +13,13 @@ export function ruleText(statements: readonly unknown[], comment?: string): stri
     .join(' ');
 }
 
-function isObject(value: unknown): value is Expression {
+/** Whether a piece of JSON is an object. */
+export function isObject(value: unknown): value is Expression {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function statementText(statement: unknown): string {
-  if (!isObject(statement)) return text(statement);
+  if (!isObject(statement)) return word(statement);
   const [kind = '', body] = Object.entries(statement)[0] ?? [];
   const of = isObject(body) ? body : {};
   switch (kind) {
@@ -33,9 +35,9 @@ function statementText(statement: unknown): string {
       return kind;
     case 'jump':
     case 'goto':
-      return `${kind} ${of['target']}`;
+      return `${kind} ${word(of['target'])}`;
     case 'reject':
-      return `reject${of['type'] === undefined ? '' : ` with ${of['type']}`}${of['expr'] === undefined ? '' : ` ${of['expr']}`}`;
+      return rejectText(of);
     case 'vmap':
       return `${expressionText(of['key'])} vmap ${expressionText(of['data'])}`;
     case 'mangle':
@@ -43,9 +45,11 @@ function statementText(statement: unknown): string {
     case 'limit':
       return typeof body === 'string' ? `limit name "${body}"` : limitText(of);
     case 'log':
-      return ['log', ...(of['prefix'] === undefined ? [] : [`prefix "${of['prefix']}"`]), ...named(of, ['group', 'level'])].join(
-        ' ',
-      );
+      return [
+        'log',
+        ...(of['prefix'] === undefined ? [] : [`prefix "${word(of['prefix'])}"`]),
+        ...named(of, ['group', 'level']),
+      ].join(' ');
     case 'set':
       return setText(of);
     case 'dnat':
@@ -54,24 +58,29 @@ function statementText(statement: unknown): string {
     case 'masquerade':
       return translationText(kind, of);
     case 'fwd':
-      return `fwd to "${of['dev']}"`;
+      return `fwd to "${word(of['dev'])}"`;
     case 'dup':
-      return `dup to "${of['addr']}"`;
+      return `dup to "${word(of['addr'])}"`;
     case 'xt':
-      return `xt ${of['type']} ${of['name']}`;
+      return `xt ${word(of['type'])} ${word(of['name'])}`;
     case 'quota':
       return typeof body === 'string'
         ? `quota name "${body}"`
-        : `quota ${of['inv'] === true ? 'over ' : ''}${of['val']} ${of['val_unit']}`;
+        : `quota ${of['inv'] === true ? 'over ' : ''}${word(of['val'])} ${word(of['val_unit'])}`;
     case 'ct count':
-      return `ct count ${of['inv'] === true ? 'over ' : ''}${of['val']}`;
+      return `ct count ${of['inv'] === true ? 'over ' : ''}${word(of['val'])}`;
     default:
       return JSON.stringify(statement);
   }
 }
 
+function rejectText({ type, expr }: Expression): string {
+  const isDefault = type === undefined || (type === 'icmpx' && expr === 'port-unreachable');
+  return isDefault ? 'reject' : `reject with ${word(type)}${expr === undefined ? '' : ` ${word(expr)}`}`;
+}
+
 function named(of: Expression, names: readonly string[]): string[] {
-  return names.flatMap((name) => (of[name] === undefined ? [] : [`${name} ${of[name]}`]));
+  return names.flatMap((name) => (of[name] === undefined ? [] : [`${name} ${word(of[name])}`]));
 }
 
 function matchText({ op, left, right }: Expression): string {
@@ -82,27 +91,27 @@ function matchText({ op, left, right }: Expression): string {
   }
   // nft leaves the operator out where it is the natural one; a masked value always has it
   const plain = op === '==' || op === 'in';
-  return `${expressionText(left)} ${plain && !(isObject(left) && '&' in left) ? '' : `${op === 'in' ? '==' : op} `}${value}`;
+  return `${expressionText(left)} ${plain && !(isObject(left) && '&' in left) ? '' : `${op === 'in' ? '==' : word(op)} `}${value}`;
 }
 
 function limitText(of: Expression): string {
-  const unit = of['rate_unit'] === undefined ? '' : ` ${of['rate_unit']}`;
-  return `limit rate ${of['inv'] === true ? 'over ' : ''}${of['rate']}${unit}/${of['per']}`;
+  const unit = of['rate_unit'] === undefined ? '' : ` ${word(of['rate_unit'])}`;
+  return `limit rate ${of['inv'] === true ? 'over ' : ''}${word(of['rate'])}${unit}/${word(of['per'])}`;
 }
 
 function setText(of: Expression): string {
   const statements = Array.isArray(of['stmt']) ? ` ${ruleText(of['stmt'])}` : '';
-  return `${of['op']} ${of['set']} { ${expressionText(of['elem'])}${statements} }`;
+  return `${word(of['op'])} ${word(of['set'])} { ${expressionText(of['elem'])}${statements} }`;
 }
 
 function translationText(kind: string, of: Expression): string {
-  const family = of['family'] === undefined ? '' : ` ${of['family']}`;
+  const family = of['family'] === undefined ? '' : ` ${word(of['family'])}`;
   const port = of['port'] === undefined ? '' : `:${expressionText(of['port'])}`;
   const to =
     of['addr'] === undefined && port === ''
       ? ''
       : `${family} to ${of['addr'] === undefined ? '' : expressionText(of['addr'])}${port}`;
-  return `${kind}${to}${of['flags'] === undefined ? '' : ` ${[of['flags']].flat().join(',')}`}`;
+  return `${kind}${to}${of['flags'] === undefined ? '' : ` ${[of['flags']].flat().map(word).join(',')}`}`;
 }
 
 /** Whether a value is a mark, which nft writes as eight hexadecimal digits. */
@@ -141,7 +150,7 @@ function expressionText(expression: unknown, mark = false, bare = true): string 
   if (typeof expression === 'number' && mark) return `0x${expression.toString(16).padStart(8, '0')}`;
   if (typeof expression === 'string' && !bare && !expression.startsWith('@')) return `"${expression}"`;
   if (Array.isArray(expression)) return expression.map(inner).join(',');
-  if (!isObject(expression)) return text(expression);
+  if (!isObject(expression)) return word(expression);
   const [kind = '', body] = Object.entries(expression)[0] ?? [];
   const of = isObject(body) ? body : {};
   const list = Array.isArray(body) ? body : [];
@@ -151,7 +160,7 @@ function expressionText(expression: unknown, mark = false, bare = true): string 
     case 'concat':
       return list.map((part) => (isObject(part) && 'meta' in part ? expressionText(part) : inner(part))).join(' . ');
     case 'prefix':
-      return `${of['addr']}/${of['len']}`;
+      return `${word(of['addr'])}/${word(of['len'])}`;
     case 'range':
       return list.map(inner).join('-');
     case 'elem':
@@ -161,17 +170,23 @@ function expressionText(expression: unknown, mark = false, bare = true): string 
     case '^':
       return list.map((part) => expressionText(part, mark || isMark(list[0]), bare)).join(` ${kind} `);
     case 'meta':
-      return UNPREFIXED.has(String(of['key'])) ? String(of['key']) : `meta ${of['key']}`;
+      return UNPREFIXED.has(String(of['key'])) ? String(of['key']) : `meta ${word(of['key'])}`;
     case 'ct':
-      return `ct ${of['dir'] === undefined ? '' : `${of['dir']} `}${of['key']}`;
+      return `ct ${of['dir'] === undefined ? '' : `${word(of['dir'])} `}${word(of['key'])}`;
     case 'payload':
-      return of['base'] === undefined ? `${of['protocol']} ${of['field']}` : `@${of['base']},${of['offset']},${of['len']}`;
+      return of['base'] === undefined
+        ? `${word(of['protocol'])} ${word(of['field'])}`
+        : `@${word(of['base'])},${word(of['offset'])},${word(of['len'])}`;
     case 'fib':
-      return `fib ${[of['flags']].flat().join(' . ')} ${of['result']}`;
+      return `fib ${[of['flags']].flat().map(word).join(' . ')} ${word(of['result'])}`;
     case 'map':
       return `${expressionText(of['key'])} map ${expressionText(of['data'])}`;
+    case 'tcp option':
+      return `tcp option ${word(of['name'])} ${word(of['field'])}`;
+    case 'rt':
+      return `rt ${word(of['key'])}`;
     case 'numgen':
-      return `numgen ${of['mode']} mod ${of['mod']}${of['offset'] === 0 ? '' : ` offset ${of['offset']}`}`;
+      return `numgen ${word(of['mode'])} mod ${word(of['mod'])}${of['offset'] === 0 ? '' : ` offset ${word(of['offset'])}`}`;
     default:
       return JSON.stringify(expression);
   }
@@ -179,7 +194,9 @@ function expressionText(expression: unknown, mark = false, bare = true): string 
 
 const UNPREFIXED = new Set(['iif', 'oif', 'iifname', 'oifname', 'iifgroup', 'oifgroup']);
 
-function text(value: unknown): string {
-  if (value === false) return 'missing';
-  return value === true ? 'exists' : String(value);
+function word(value: unknown): string {
+  if (typeof value === 'string') return value;
+  // a lookup that finds something, or does not
+  if (typeof value === 'boolean') return value ? 'exists' : 'missing';
+  return JSON.stringify(value);
 }

@@ -1,4 +1,5 @@
-import type { Chain, Rule, RuleRef, Step, System, Table } from './ast.ts';
+import type { Chain, RuleRef, System, Table } from './ast.ts';
+import { calledBy, canEat, reachOf } from './reach.ts';
 
 /**
  * Who keeps a chain: `built-in` chains and hand-made nft tables belong to whoever writes into them; `cluster` to
@@ -95,14 +96,15 @@ export type Firewall = { readonly name: string; readonly system: System; readonl
 export function firewallsOf(tables: readonly Table[]): Firewall[] {
   const found = new Map<string, { system: System; chains: string[] }>();
   for (const table of tables) {
-    const reached = reachable(table);
+    const reach = reachOf(table);
+    const reached = new Set(table.chains.flatMap((chain) => (chain.base === null ? [] : [...reach.from(chain)])));
     for (const chain of table.chains) {
       const owner = ownerOf(table, chain);
       const name = owner.kind === 'firewall' ? owner.name : owner.kind === 'unidentified' ? UNIDENTIFIED : null;
       if (
         name === null ||
         chain.rules.length === 0 ||
-        (name === UNIDENTIFIED && !(reached.has(chain.name) && chain.rules.some(canEat)))
+        (name === UNIDENTIFIED && !(reached.has(chain) && chain.rules.some(({ steps }) => steps.some(canEat))))
       )
         continue;
       const known = found.get(name) ?? { system: table.system, chains: [] };
@@ -111,28 +113,6 @@ export function firewallsOf(tables: readonly Table[]): Firewall[] {
     }
   }
   return [...found].map(([name, { system, chains }]) => ({ name, system, chains }));
-}
-
-function canEat(rule: Rule): boolean {
-  return rule.steps.some((step) => step.do === 'verdict' && ['drop', 'reject', 'unknown'].includes(step.verdict.kind));
-}
-
-/** The chains that a packet can get to from a hook. */
-function reachable(table: Table): ReadonlySet<string> {
-  const reached = new Set<string>();
-  const open = table.chains.filter(({ base }) => base !== null);
-  for (let chain = open.pop(); chain !== undefined; chain = open.pop()) {
-    if (reached.has(chain.name)) continue;
-    reached.add(chain.name);
-    const called = new Set(chain.rules.flatMap(({ steps }) => steps.flatMap(calledBy)));
-    open.push(...table.chains.filter(({ name }) => called.has(name)));
-  }
-  return reached;
-}
-
-function calledBy(step: Step): string[] {
-  if (step.do === 'map') return step.entries.flatMap(({ verdict }) => ('chain' in verdict ? [verdict.chain] : []));
-  return step.do === 'verdict' && 'chain' in step.verdict ? [step.verdict.chain] : [];
 }
 
 /** The name of the firewall that keeps a rule or policy (`unidentified` for chains that nothing known makes), or null. */

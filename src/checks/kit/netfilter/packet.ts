@@ -1,5 +1,4 @@
 import type { Packet } from '../../../model/packet.ts';
-import { addressKey } from './address.ts';
 import { CT_STATE, CT_STATUS, type Field, TCP_FLAGS, type Value } from './ast.ts';
 
 /** The kinds of address that rules tell apart (the kernel's RTN_ types, as iptables and nft name them). */
@@ -72,7 +71,7 @@ export function unchanged(packet: FilterPacket): Changes {
   };
 }
 
-/** A packet at one hook, with everything that a rule may ask; fields are looked up once. */
+/** A packet at one hook, as rules can ask for it; undefined is what cannot be told. */
 export type Sight = {
   readonly field: (field: Field, changes: Changes, priority: number) => Value | Bits | undefined;
   readonly version: 4 | 6 | 'arp';
@@ -83,69 +82,85 @@ const ICMP_REPLY = { 4: 0, 6: 129 } as const;
 /** Where connection tracking stands among the chains of the prerouting and output hooks. */
 export const CONNTRACK_PRIORITY = -200;
 
-/** How rules at a hook see a packet. */
-export function createSight(packet: FilterPacket, hook: HookAt): Sight {
+/** How rules at a hook see a packet. `keyOf` turns an address into text that sorts (`addressKey`, or one that remembers). */
+export function createSight(packet: FilterPacket, hook: HookAt, keyOf: (ip: string) => string): Sight {
   const version = packet.proto === 'arp' ? 'arp' : packet.src.includes(':') ? 6 : 4;
-  const src = addressKey(packet.src);
-  const dst = addressKey(packet.dst);
-  const plain: Partial<Record<Field, Value | undefined>> = {
-    nfproto: version === 'arp' ? 0x0806 : version,
-    proto: protocolNumber(packet, version),
-    src,
-    dst,
-    sport: packet.sport,
-    dport: packet.dport,
-    size: packet.size,
-    'icmp-type': icmpType(packet, version),
-    'icmp-code': packet.proto === 'icmp' ? (packet.icmpCode ?? 0) : undefined,
-    'ct-direction': packet.state === 'new' ? 'original' : undefined,
-    'src-type': packet.srcType ?? addressType(src, hook === 'output' ? 'local' : hook === 'forward' ? 'unicast' : undefined),
-    'dst-type': packet.dstType ?? addressType(dst, hook === 'input' ? 'local' : hook === 'forward' ? 'unicast' : undefined),
-    // a bridge shows its rules frames for other hosts, too
-    'packet-type':
-      version === 'arp' || hook.startsWith('bridge') ? undefined : (packet.dstType ?? 'unicast').replace('local', 'unicast'),
-    iif: device(packet.iif, hook === 'output' || hook === 'egress'),
-    oif: device(packet.oif, hook === 'input' || hook === 'prerouting' || hook === 'ingress'),
-    bridged: packet.bridged === true ? 1 : 0,
-    'bridge-port-in': packet.bridged === true ? packet.portIn : (packet.portIn ?? (packet.iif === undefined ? '' : undefined)),
-    'bridge-port-out': packet.bridged === true ? packet.portOut : '',
-  };
-  const flags = knownBits(tcpFlags(packet));
-  const fragment: Bits = packet.df === undefined ? { value: 0, known: ~0x4000 >>> 0 } : knownBits(packet.df ? 0x4000 : 0);
-  const status = ctStatus(packet);
   const onlyLayer3 = !hook.startsWith('bridge') && hook !== 'ingress' && hook !== 'egress';
-  const trackedFrom = hook === 'prerouting' || hook === 'output' ? CONNTRACK_PRIORITY : Number.NEGATIVE_INFINITY;
-  const state = ctState(packet);
-  return {
-    version,
-    field(field, changes, priority) {
-      switch (field) {
-        case 'mark':
-          return changes.mark;
-        case 'ct-mark':
-          return onlyLayer3 ? changes.ctMark : undefined;
-        case 'tcp-flags':
-          return packet.proto === 'tcp' ? flags : undefined;
-        case 'fragment':
-          return fragment;
-        case 'ct-status':
-          return onlyLayer3 ? status : undefined;
-        case 'ct-state':
-          if (!onlyLayer3 || priority === trackedFrom || changes.untracked === null) return undefined;
-          if (changes.untracked) return knownBits(CT_STATE.untracked);
-          return priority < trackedFrom ? knownBits(CT_STATE.invalid) : state;
-        case 'src':
-        case 'sport':
-          return changes.sourceTranslated ? undefined : plain[field];
-        case 'dst':
-        case 'dport':
-        case 'dst-type':
-          return changes.destinationTranslated ? undefined : plain[field];
-        default:
-          return plain[field];
-      }
-    },
-  };
+
+  function ctStateAt(changes: Changes, priority: number): Bits | undefined {
+    const trackedFrom = hook === 'prerouting' || hook === 'output' ? CONNTRACK_PRIORITY : Number.NEGATIVE_INFINITY;
+    if (!onlyLayer3 || priority === trackedFrom || changes.untracked === null) return undefined;
+    if (changes.untracked) return knownBits(CT_STATE.untracked);
+    return priority < trackedFrom ? knownBits(CT_STATE.invalid) : ctState(packet);
+  }
+
+  function field(name: Field, changes: Changes, priority: number): Value | Bits | undefined {
+    switch (name) {
+      case 'mark':
+        return changes.mark;
+      case 'ct-mark':
+        return onlyLayer3 ? changes.ctMark : undefined;
+      case 'ct-state':
+        return ctStateAt(changes, priority);
+      case 'ct-status':
+        return onlyLayer3 ? ctStatus(packet) : undefined;
+      case 'ct-direction':
+        return packet.state === 'new' ? 'original' : undefined;
+      case 'src':
+        return changes.sourceTranslated ? undefined : keyOf(packet.src);
+      case 'dst':
+        return changes.destinationTranslated ? undefined : keyOf(packet.dst);
+      case 'sport':
+        return changes.sourceTranslated ? undefined : packet.sport;
+      case 'dport':
+        return changes.destinationTranslated ? undefined : packet.dport;
+      case 'src-type':
+        return (
+          packet.srcType ??
+          addressType(keyOf(packet.src), hook === 'output' ? 'local' : hook === 'forward' ? 'unicast' : undefined)
+        );
+      case 'dst-type':
+        if (changes.destinationTranslated) return undefined;
+        return (
+          packet.dstType ??
+          addressType(keyOf(packet.dst), hook === 'input' ? 'local' : hook === 'forward' ? 'unicast' : undefined)
+        );
+      case 'nfproto':
+        return version === 'arp' ? 0x0806 : version;
+      case 'proto':
+        return protocolNumber(packet, version);
+      case 'size':
+        return packet.size;
+      case 'icmp-type':
+        return icmpType(packet, version);
+      case 'icmp-code':
+        return packet.proto === 'icmp' ? (packet.icmpCode ?? 0) : undefined;
+      case 'tcp-flags':
+        return packet.proto === 'tcp' ? knownBits(tcpFlags(packet)) : undefined;
+      case 'fragment':
+        return packet.df === undefined ? { value: 0, known: ~0x4000 >>> 0 } : knownBits(packet.df ? 0x4000 : 0);
+      case 'packet-type':
+        // a bridge shows its rules frames for other hosts, too
+        return version === 'arp' || hook.startsWith('bridge')
+          ? undefined
+          : (packet.dstType ?? 'unicast').replace('local', 'unicast');
+      // rules see an empty name where the hook has no such device
+      case 'iif':
+        return hook === 'output' || hook === 'egress' ? '' : packet.iif;
+      case 'oif':
+        return hook === 'input' || hook === 'prerouting' || hook === 'ingress' ? '' : packet.oif;
+      case 'bridged':
+        return packet.bridged === true ? 1 : 0;
+      case 'bridge-port-in':
+        return packet.portIn ?? (packet.bridged === true || packet.iif !== undefined ? undefined : '');
+      case 'bridge-port-out':
+        return packet.bridged === true ? packet.portOut : '';
+      default:
+        return name satisfies never;
+    }
+  }
+
+  return { version, field };
 }
 
 function protocolNumber(packet: FilterPacket, version: 4 | 6 | 'arp'): number | undefined {
@@ -176,11 +191,6 @@ function addressType(key: string, otherwise: AddressType | undefined): AddressTy
     return 'multicast';
   }
   return otherwise;
-}
-
-/** Rules see an empty name where the hook has no such device. */
-function device(name: string | undefined, absentHere: boolean): string | undefined {
-  return absentHere ? '' : name;
 }
 
 function tcpFlags(packet: FilterPacket): number {

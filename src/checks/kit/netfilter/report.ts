@@ -22,9 +22,9 @@ export function eaterReport(node: string, eater: Eater): EaterReport {
   };
 }
 
-/** Filtered pings alone break nothing; neither does what only may happen. */
+/** Filtered pings alone break nothing, nor do ports that only netcheck asks for; neither does what only may happen. */
 function severityOf({ eaten, doubt, partial }: Eater): 'critical' | 'warning' | 'info' {
-  if (doubt !== null || eaten.every(({ step }) => step.packet.proto === 'icmp')) return 'info';
+  if (doubt !== null || eaten.every(({ flow, step }) => flow.own || step.packet.proto === 'icmp')) return 'info';
   return partial ? 'warning' : 'critical';
 }
 

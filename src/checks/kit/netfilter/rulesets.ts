@@ -1,12 +1,17 @@
 import type { Evidence } from '../../../model/evidence.ts';
-import { incomplete, ok, type Parsed, parseComplete, unsupported } from '../check.ts';
-import { RULES_IPTABLES_NFT, RULES_LEGACY, RULES_NFT } from '../readings.ts';
+import { type EvidenceOf, incomplete, ok, type Parsed, parseComplete, unsupported } from '../check.ts';
+import { NFT_NETDEV_CHAINS, RULES_IPTABLES_NFT, RULES_LEGACY, RULES_NFT } from '../readings.ts';
 import type { System, Table } from './ast.ts';
 import { type IptablesSave, parseIptablesSave } from './iptables-save.ts';
 import { parseNft } from './nft.ts';
 
 /** The rules of all three systems; a check that looks at packet filters collects these. */
-export const FILTER_READINGS = { legacy: RULES_LEGACY, iptablesNft: RULES_IPTABLES_NFT, nft: RULES_NFT } as const;
+export const FILTER_READINGS = {
+  legacy: RULES_LEGACY,
+  iptablesNft: RULES_IPTABLES_NFT,
+  nft: RULES_NFT,
+  netdevChains: NFT_NETDEV_CHAINS,
+} as const;
 
 /** The command that a rule of each system was read by, for citing it. */
 export const READ_BY: Readonly<Record<System, string>> = {
@@ -22,11 +27,7 @@ const NOT_IN_KERNEL = /(Protocol|Operation) not supported|Address family not sup
  * All tables of a node. A system that the kernel does not have holds no rules; without any of them the node has no packet
  * filter (`unsupported`). If one of the three cannot be read, nothing can be said of a packet, and the outcome is `unknown`.
  */
-export function parseRulesets(evidence: {
-  readonly legacy: Evidence;
-  readonly iptablesNft: Evidence;
-  readonly nft: Evidence;
-}): Parsed<readonly Table[]> {
+export function parseRulesets(evidence: EvidenceOf<typeof FILTER_READINGS>): Parsed<readonly Table[]> {
   const none: IptablesSave = { tables: [], incompatible: [] };
   const legacy = readSystem(evidence.legacy, (stdout) => parseIptablesSave(stdout, 'legacy'), none);
   const iptablesNft = readSystem(evidence.iptablesNft, (stdout) => parseIptablesSave(stdout, 'iptables-nft'), none);
@@ -37,7 +38,37 @@ export function parseRulesets(evidence: {
   if (legacy.facts.tables.length === 0 && isAbsent(evidence.nft) && isAbsent(evidence.iptablesNft)) {
     return unsupported('this kernel has no packet filter');
   }
-  return ok([...legacy.facts.tables, ...joinTables(iptablesNft.facts, nft.facts)]);
+  // without the names of the devices, what hangs on them stays in doubt
+  const devices =
+    incomplete(evidence.netdevChains) === null ? parseNetdevChains(evidence.netdevChains.stdout) : new Map<string, string[]>();
+  return ok([...legacy.facts.tables, ...joinTables(iptablesNft.facts, withDevices(nft.facts, devices))]);
+}
+
+/** The devices of chains, by `TABLE CHAIN`, from `nft list chains netdev`. */
+export function parseNetdevChains(stdout: string): ReadonlyMap<string, readonly string[]> {
+  const devices = new Map<string, string[]>();
+  let [table, chain] = ['', ''];
+  for (const line of stdout.split('\n')) {
+    table = /^table netdev (\S+) \{/.exec(line)?.[1] ?? table;
+    chain = /^\s+chain (\S+) \{/.exec(line)?.[1] ?? chain;
+    const names = / devices? (?:= \{ )?(.*?)(?: \})? priority /.exec(line)?.[1];
+    if (names !== undefined) devices.set(`${table} ${chain}`, names.replaceAll('"', '').split(', '));
+  }
+  return devices;
+}
+
+function withDevices(tables: readonly Table[], devices: ReadonlyMap<string, readonly string[]>): Table[] {
+  return tables.map((table) =>
+    table.family !== 'netdev'
+      ? table
+      : {
+          ...table,
+          chains: table.chains.map(({ base, ...chain }) => ({
+            ...chain,
+            base: base && { ...base, devices: base.devices ?? devices.get(`${table.name} ${chain.name}`) ?? null },
+          })),
+        },
+  );
 }
 
 function readSystem<F>(evidence: Evidence, read: (stdout: string) => F, none: F): Parsed<F> {

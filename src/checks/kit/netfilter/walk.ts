@@ -1,3 +1,4 @@
+import { addressKey } from './address.ts';
 import type { Chain, Family, Rule, RuleRef, SetMark, Step, Table, Verdict } from './ast.ts';
 import { judge, judgeAny, judgeRow, type Truth, type View } from './match.ts';
 import {
@@ -11,6 +12,7 @@ import {
   UNKNOWN_BITS,
   unchanged,
 } from './packet.ts';
+import { reachOf } from './reach.ts';
 
 /**
  * What becomes of a packet at a hook.
@@ -32,6 +34,11 @@ export type Outcome = {
 
 export type Walk = (hook: HookAt, packet: FilterPacket, before?: Changes) => Outcome;
 
+/** An accept that changed nothing but what `after` says. */
+function accepted(after: Changes | null): Outcome {
+  return { verdict: 'accept', rule: null, mayEat: null, partial: false, path: [], after };
+}
+
 /**
  * Prepares tables of all three systems for walking. The function that it returns says what becomes of a packet at a hook:
  * all base chains there, by priority; an accept ends only its own chain, a drop everything. A match that it cannot judge
@@ -39,7 +46,26 @@ export type Walk = (hook: HookAt, packet: FilterPacket, before?: Changes) => Out
  */
 export function createWalk(tables: readonly Table[]): Walk {
   const bases = tables.flatMap((table) => basesOf(table)).toSorted((a, b) => a.priority - b.priority);
-  return (hook, packet, before = unchanged(packet)) => walkHook(bases, hook, packet, before);
+  const at = new Map<string, readonly BaseChain[]>();
+  const keys = new Map<string, string>();
+  const keyOf = (ip: string): string => {
+    const key = keys.get(ip) ?? addressKey(ip);
+    keys.set(ip, key);
+    return key;
+  };
+  return (hook, packet, before = unchanged(packet)) => {
+    const sight = createSight(packet, hook, keyOf);
+    const place = `${hook} ${sight.version}`;
+    const here = at.get(place) ?? basesAt(bases, hook, sight.version);
+    at.set(place, here);
+    return here.length === 0 ? accepted(before) : walkHook(here, hook, packet, sight, before);
+  };
+}
+
+function basesAt(bases: readonly BaseChain[], hook: HookAt, version: Sight['version']): readonly BaseChain[] {
+  const families = familiesAt(hook, version);
+  const name = hook.replace('bridge-', '');
+  return bases.filter(({ chain, table }) => chain.base?.hook === name && families.includes(table.family));
 }
 
 /** A base chain with what is needed on the way through it. */
@@ -50,9 +76,13 @@ type BaseChain = {
   readonly priority: number;
 };
 
+/** The base chains of a table that can do anything to a packet. */
 function basesOf(table: Table): BaseChain[] {
   const chains = new Map(table.chains.map((chain) => [chain.name, prepare(chain)]));
-  return table.chains.flatMap((chain) => (chain.base === null ? [] : [{ table, chain, chains, priority: chain.base.priority }]));
+  const reach = reachOf(table);
+  return table.chains.flatMap((chain) =>
+    chain.base === null || reach.effect(chain) === 'none' ? [] : [{ table, chain, chains, priority: chain.base.priority }],
+  );
 }
 
 /** A chain; a long one has its rules by the single destination address that they ask for, as kube-proxy's have. */
@@ -112,17 +142,13 @@ type End = Branch & {
   readonly path: readonly string[];
 };
 
-function walkHook(bases: readonly BaseChain[], hook: HookAt, packet: FilterPacket, before: Changes): Outcome {
-  const sight = createSight(packet, hook);
-  const families = familiesAt(hook, sight.version);
-  const name = hook.replace('bridge-', '');
+function walkHook(bases: readonly BaseChain[], hook: HookAt, packet: FilterPacket, sight: Sight, before: Changes): Outcome {
   const ends: End[] = [];
   let live: Branch | null = { changes: before, doubt: null, partial: false };
   for (const base of bases) {
     if (live === null) break;
-    if (base.chain.base?.hook !== name || !families.includes(base.table.family)) continue;
     // only the first packet of a connection goes through nat chains
-    if (base.chain.base.type === 'nat' && (packet.state !== 'new' || live.changes.untracked === true)) continue;
+    if (base.chain.base?.type === 'nat' && (packet.state !== 'new' || live.changes.untracked === true)) continue;
     const applies = onDevice(base, hook === 'egress' ? packet.oif : packet.iif);
     if (applies === false) continue;
     live = walkBase(base, live, applies, sight, ends);
@@ -208,12 +234,19 @@ function walkChain({ chain, candidates }: PreparedChain, from: Branch, path: rea
   let returned: Branch | null = null;
   const destination = walker.sight.field('dst', from.changes, walker.base.priority);
   for (const rule of candidates(typeof destination === 'string' ? destination : undefined)) {
+    if (isPassedBy(rule, live, walker)) continue;
     const result: RuleResult = walkRule(rule, chain, live, here, walker);
     returned = join(returned, result.returned);
     live = result.live;
     if (live === null) break;
   }
   return settle(join(returned, live), from, endsBefore, walker);
+}
+
+/** Whether the first thing that a rule asks is not so; most rules end there. */
+function isPassedBy({ steps }: Rule, live: Branch, walker: Walker): boolean {
+  const [first] = steps;
+  return first?.do === 'match' && judge(first.test, viewOf(live, walker)) === false;
 }
 
 /** What goes on behind a rule in its chain, and what went back to the chain above. */
@@ -408,7 +441,7 @@ function joinBits(a: Bits, b: Bits): Bits {
 function outcomeOf(ends: readonly End[], live: Branch | null): Outcome {
   const after = live?.changes ?? null;
   const [first] = ends;
-  if (first === undefined) return { verdict: 'accept', rule: null, mayEat: null, partial: false, path: [], after };
+  if (first === undefined) return accepted(after);
   const certain = ends.filter((end) => end.doubt === null);
   const eater = certain.find((end) => !end.partial) ?? certain[0] ?? (live === null ? ends.at(-1) : undefined);
   if (eater === undefined)

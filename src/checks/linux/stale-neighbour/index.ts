@@ -6,7 +6,8 @@ import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { ADDRESSES, NEIGHBOURS } from '../../kit/readings.ts';
 
-type Facts = { readonly links: readonly Link[]; readonly neighbours: readonly Neighbour[] };
+/** `neighbours` as they were before the sweep, `later` after it. */
+type Facts = { readonly links: readonly Link[]; readonly neighbours: readonly Neighbour[]; readonly later: readonly Neighbour[] };
 type Owner = { readonly node: string; readonly dev: string; readonly mac: string };
 
 /** States in which the kernel sends to the address of the entry. Source: net/neighbour.h, NUD_VALID. */
@@ -28,13 +29,15 @@ export const staleNeighbour = defineCheck({
   parse({ addresses, neighbours }) {
     const links = parseLinks(addresses);
     if (links.outcome !== 'ok') return links;
-    const entries = parseNeighbours(neighbours);
-    return entries.outcome === 'ok' ? ok<Facts>({ links: links.facts, neighbours: entries.facts }) : entries;
+    const before = parseNeighbours(neighbours.before);
+    if (before.outcome !== 'ok') return before;
+    const after = parseNeighbours(neighbours.after);
+    return after.outcome === 'ok' ? ok<Facts>({ links: links.facts, neighbours: before.facts, later: after.facts }) : after;
   },
   acquits: (facts: ReadonlyMap<string, Facts>) => {
     const owners = ownersOf(facts);
-    return [...facts].flatMap(([node, { neighbours }]) =>
-      neighbours
+    return [...facts].flatMap(([node, { later }]) =>
+      later
         .filter(({ ip, mac, state }) => IN_USE.has(state) && owners.get(ip)?.mac === mac)
         .map(({ ip, dev }) => ({ place: nodePlace(node), point: 'neigh' as const, dev, via: ip })),
     );
@@ -42,9 +45,23 @@ export const staleNeighbour = defineCheck({
   evaluate: (facts: ReadonlyMap<string, Facts>) => {
     const owners = ownersOf(facts);
     const ours = new Set([...owners.values()].map(({ mac }) => mac));
-    return [...facts].flatMap(([node, { neighbours }]) => staleOn(node, neighbours, owners, ours));
+    return [...facts].flatMap(([node, own]) => staleOn(node, onLinks(own), owners, ours));
   },
 });
+
+/** An entry as it was met, and whether it has been learnt anew since. */
+type Met = Neighbour & { readonly isMended: boolean };
+
+/** Entries of real links, as they were before the sweep or have come since; a tunnel's are its own software's business. */
+function onLinks({ links, neighbours, later }: Facts): readonly Met[] {
+  const tunnels = new Set(links.filter(({ vxlan }) => vxlan !== null).map(({ name }) => name));
+  const key = ({ dev, ip }: Neighbour): string => `${dev} ${ip}`;
+  const now = new Map(later.map((entry) => [key(entry), entry]));
+  const before = neighbours.map((entry) => ({ ...entry, isMended: now.get(key(entry))?.mac !== entry.mac }));
+  const known = new Set(neighbours.map(key));
+  const since = later.filter((entry) => !known.has(key(entry))).map((entry) => ({ ...entry, isMended: false }));
+  return [...before, ...since].filter(({ dev }) => !tunnels.has(dev));
+}
 
 /** Who holds each address; an address that two nodes hold is another fault and left out. */
 function ownersOf(facts: ReadonlyMap<string, Facts>): ReadonlyMap<string, Owner> {
@@ -60,7 +77,7 @@ function ownersOf(facts: ReadonlyMap<string, Facts>): ReadonlyMap<string, Owner>
 
 function staleOn(
   node: string,
-  neighbours: readonly Neighbour[],
+  neighbours: readonly Met[],
   owners: ReadonlyMap<string, Owner>,
   ours: ReadonlySet<string>,
 ): readonly Draft[] {
@@ -76,14 +93,16 @@ function staleOn(
     .map(({ entry, owner }) => stale(node, entry, owner));
 }
 
-function stale(node: string, { ip, dev, mac, state }: Neighbour, owner: Owner): Draft {
+function stale(node: string, { ip, dev, mac, state, isMended }: Met, owner: Owner): Draft {
   const isPermanent = state === 'PERMANENT';
   return {
     code: 'stale-neighbour',
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'neigh', dev, via: ip }],
     harms: [{}],
-    summary: `${node} sends to ${owner.node} (${ip}) at the MAC address ${mac}, but ${owner.node}'s ${owner.dev} has ${owner.mac}${isPermanent ? '; somebody has set the entry permanently' : ''}`,
+    // Packets were lost until the entry was learnt anew, some time during the sweep.
+    partial: isMended,
+    summary: `${node} ${isMended ? 'sent' : 'sends'} to ${owner.node} (${ip}) at the MAC address ${mac}, but ${owner.node}'s ${owner.dev} has ${owner.mac}${isMended ? '; the entry was learnt anew while this check ran' : ''}${isPermanent ? '; somebody has set the entry permanently' : ''}`,
     ...(isPermanent
       ? {
           advice: `The entry was set by somebody, it does not go away by itself: find out by whom before it is deleted (ip neigh del ${ip} dev ${dev}).`,
@@ -93,6 +112,8 @@ function stale(node: string, { ip, dev, mac, state }: Neighbour, owner: Owner): 
       { where: node, source: NEIGHBOURS.argv.join(' '), text: `${ip} dev ${dev} lladdr ${mac} ${state}` },
       { where: owner.node, source: ADDRESSES.argv.join(' '), text: `${owner.dev} ${ip} link/ether ${owner.mac}` },
     ],
-    remedy: { id: isPermanent ? 'delete-neighbour' : 'flush-neighbour', node, params: { dev, ip, mac: mac ?? '' } },
+    ...(isMended
+      ? {}
+      : { remedy: { id: isPermanent ? 'delete-neighbour' : 'flush-neighbour', node, params: { dev, ip, mac: mac ?? '' } } }),
   };
 }

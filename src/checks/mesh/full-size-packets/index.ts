@@ -1,6 +1,7 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
 import { defineProbe, denial, fromNode, fromPod, probe } from '../../kit/probe.ts';
 
+/** Packets that are sent to a target at most: it is asked again only while it does not answer. */
 const PACKETS = 3;
 
 /**
@@ -34,7 +35,7 @@ export const fullSizePackets = defineProbe({
       const here = source.probePod;
       const there = target.probePod;
       const overlay = source.network?.overlay ?? source.network?.bridge;
-      if (here !== null && there !== null && source.answersInPod && overlay != null) {
+      if (here !== null && there !== null && overlay != null) {
         const bridge = source.network?.bridge ?? overlay;
         const remote = target.network?.overlay ?? target.network?.bridge ?? overlay;
         probes.push(

@@ -1,6 +1,18 @@
 import { nodeEntity } from '../../../model/entity.ts';
 import { addressAt } from '../../kit/cidr.ts';
-import { defineProbe, fromNode, probe } from '../../kit/probe.ts';
+import { defineProbe, fromNode, oneWayToNode, type ProbeNode, probe } from '../../kit/probe.ts';
+
+/** Null where nobody holds the first address of the podCIDR: without a bridge (Calico, Cilium). */
+function common(source: ProbeNode, target: ProbeNode) {
+  if (target.podCIDR === null || (target.network ?? source.network)?.bridge == null) return null;
+  return {
+    subject: nodeEntity(source.node.name),
+    target: nodeEntity(target.node.name),
+    from: fromNode(source),
+    on: target.node.name,
+    ip: addressAt(target.podCIDR, 1),
+  };
+}
 
 /**
  * M2: the first address of every other node's podCIDR, as the operators' loop over cni0 does. It ends in the other
@@ -14,29 +26,20 @@ export const nodeToPodNetwork = defineProbe({
   why: 'The pod network between two nodes carries everything that pods say to each other.',
   plan: ({ pairs, count }) =>
     pairs.flatMap(([source, target]) => {
-      // Without a bridge (Calico, Cilium) nobody holds the first address.
-      if (target.podCIDR === null || (target.network ?? source.network)?.bridge == null) return [];
-      const common = {
-        subject: nodeEntity(source.node.name),
-        target: nodeEntity(target.node.name),
-        from: fromNode(source),
-        on: target.node.name,
-        ip: addressAt(target.podCIDR, 1),
-      };
+      const base = common(source, target);
+      if (base === null) return [];
       const tcp = probe(nodeToPodNetwork, {
-        ...common,
+        ...base,
         method: 'tcp',
         port: target.node.kubeletPort,
         layer: 'L4',
         listens: target.answers,
+        ifSilent: true,
       });
-      const ping = probe(nodeToPodNetwork, { ...common, method: 'ping', count, sibling: tcp.id });
-      const { node: ports } = target.listening;
-      if (ports === null) return [ping, tcp];
-      return [
-        ping,
-        tcp,
-        probe(nodeToPodNetwork, { ...common, method: 'udp', port: ports.udp, count, receiver: target.node.name }),
-      ];
+      return [probe(nodeToPodNetwork, { ...base, method: 'ping', count, sibling: tcp.id }), tcp];
     }),
+  oneWay(source, target, { count }) {
+    const base = common(source, target);
+    return base === null ? null : oneWayToNode(nodeToPodNetwork, base, target, count);
+  },
 });

@@ -1,5 +1,17 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
-import { defineProbe, denial, fromNode, probe } from '../../kit/probe.ts';
+import { defineProbe, denial, fromNode, oneWayToPod, type ProbeNode, probe, probePort } from '../../kit/probe.ts';
+
+function common(source: ProbeNode, target: ProbeNode) {
+  const pod = target.probePod;
+  if (pod === null) return null;
+  return {
+    subject: nodeEntity(source.node.name),
+    target: podEntity(pod.namespace, pod.name),
+    from: fromNode(source),
+    on: target.node.name,
+    ip: pod.ip,
+  };
+}
 
 /** M2: netcheck's own pod on every other node, from the node: forwarding and the pod bridge are on this way. */
 export const nodeToPod = defineProbe({
@@ -10,39 +22,25 @@ export const nodeToPod = defineProbe({
   why: 'A node that does not forward answers on its bridge address and still cuts off its pods.',
   plan: ({ pairs, count, inventory }) =>
     pairs.flatMap(([source, target]) => {
+      const base = common(source, target);
       const pod = target.probePod;
-      if (pod === null) return [];
-      const common = {
-        subject: nodeEntity(source.node.name),
-        target: podEntity(pod.namespace, pod.name),
-        from: fromNode(source),
-        on: target.node.name,
-        ip: pod.ip,
-      };
-      const port = target.listening.pod?.tcp ?? target.node.kubeletPort;
-      const tcp = probe(nodeToPod, {
-        ...common,
-        method: 'tcp',
-        port,
-        layer: 'L4',
-        listens: target.listening.pod !== null,
-        denied: denial(inventory, source.node, pod, 'TCP', port),
-      });
-      const denied = denial(inventory, source.node, pod, 'ICMP');
-      const ping = probe(nodeToPod, { ...common, method: 'ping', count, sibling: tcp.id, denied });
-      const ports = target.listening.pod;
-      if (ports === null) return [ping, tcp];
+      if (base === null || pod === null) return [];
+      const { port, listens } = probePort(target.node, pod);
+      const denied = denial(inventory, source.node, pod, 'TCP', port);
+      const tcp = probe(nodeToPod, { ...base, method: 'tcp', port, layer: 'L4', listens, denied });
       return [
-        ping,
-        tcp,
         probe(nodeToPod, {
-          ...common,
-          method: 'udp',
-          port: ports.udp,
+          ...base,
+          method: 'ping',
           count,
-          receiver: target.node.name,
-          denied: denial(inventory, source.node, pod, 'UDP', ports.udp),
+          sibling: tcp.id,
+          denied: denial(inventory, source.node, pod, 'ICMP'),
         }),
+        tcp,
       ];
     }),
+  oneWay(source, target, context) {
+    const base = common(source, target);
+    return base === null ? null : oneWayToPod(nodeToPod, base, source.node, target, context);
+  },
 });

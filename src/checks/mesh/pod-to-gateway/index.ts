@@ -12,7 +12,7 @@ export const podToGateway = defineProbe({
   plan: ({ sources, count }) =>
     sources.flatMap((source) => {
       const pod = source.probePod;
-      if (pod === null || !source.answersInPod || source.podCIDR === null || source.network?.bridge == null) return [];
+      if (pod === null || source.podCIDR === null || source.network?.bridge == null) return [];
       const common = {
         subject: podEntity(pod.namespace, pod.name),
         target: nodeEntity(source.node.name),
@@ -20,7 +20,14 @@ export const podToGateway = defineProbe({
         on: source.node.name,
         ip: addressAt(source.podCIDR, 1),
       };
-      const tcp = probe(podToGateway, { ...common, method: 'tcp', port: source.node.kubeletPort, layer: 'L4', listens: true });
+      const tcp = probe(podToGateway, {
+        ...common,
+        method: 'tcp',
+        port: source.node.kubeletPort,
+        layer: 'L4',
+        listens: true,
+        ifSilent: true,
+      });
       return [probe(podToGateway, { ...common, method: 'ping', count, sibling: tcp.id }), tcp];
     }),
 });

@@ -1,7 +1,20 @@
 import { podEntity } from '../../../model/entity.ts';
-import { defineProbe, denial, fromPod, probe } from '../../kit/probe.ts';
+import { defineProbe, denial, fromPod, oneWayToPod, type ProbeNode, probe, probePort } from '../../kit/probe.ts';
 
-/** M2: from netcheck's pod on each node to the one on every other node, each way by itself as well. */
+function common(source: ProbeNode, target: ProbeNode) {
+  const here = source.probePod;
+  const there = target.probePod;
+  if (here === null || there === null) return null;
+  return {
+    subject: podEntity(here.namespace, here.name),
+    target: podEntity(there.namespace, there.name),
+    from: fromPod(source, here),
+    on: target.node.name,
+    ip: there.ip,
+  };
+}
+
+/** M2: from netcheck's pod on each node to the one on every other, and each way by itself where that fails. */
 export const podToPod = defineProbe({
   id: 'pod-to-pod',
   row: 'M2',
@@ -10,45 +23,20 @@ export const podToPod = defineProbe({
   why: 'This is what applications do.',
   plan: ({ pairs, count, inventory }) =>
     pairs.flatMap(([source, target]) => {
+      const base = common(source, target);
       const here = source.probePod;
       const there = target.probePod;
-      if (here === null || there === null || !source.answersInPod) return [];
-      const common = {
-        subject: podEntity(here.namespace, here.name),
-        target: podEntity(there.namespace, there.name),
-        from: fromPod(source, here),
-        on: target.node.name,
-        ip: there.ip,
-      };
-      const port = target.listening.pod?.tcp ?? target.node.kubeletPort;
-      const tcp = probe(podToPod, {
-        ...common,
-        method: 'tcp',
-        port,
-        layer: 'L4',
-        listens: target.listening.pod !== null,
-        denied: denial(inventory, here, there, 'TCP', port),
-      });
-      const ping = probe(podToPod, {
-        ...common,
-        method: 'ping',
-        count,
-        sibling: tcp.id,
-        denied: denial(inventory, here, there, 'ICMP'),
-      });
-      const ports = target.listening.pod;
-      if (ports === null) return [ping, tcp];
+      if (base === null || here === null || there === null) return [];
+      const { port, listens } = probePort(target.node, there);
+      const denied = denial(inventory, here, there, 'TCP', port);
+      const tcp = probe(podToPod, { ...base, method: 'tcp', port, layer: 'L4', listens, denied, ifSilent: true });
       return [
-        ping,
+        probe(podToPod, { ...base, method: 'ping', count, sibling: tcp.id, denied: denial(inventory, here, there, 'ICMP') }),
         tcp,
-        probe(podToPod, {
-          ...common,
-          method: 'udp',
-          port: ports.udp,
-          count,
-          receiver: target.node.name,
-          denied: denial(inventory, here, there, 'UDP', ports.udp),
-        }),
       ];
     }),
+  oneWay(source, target, context) {
+    const base = common(source, target);
+    return base === null || source.probePod === null ? null : oneWayToPod(podToPod, base, source.probePod, target, context);
+  },
 });

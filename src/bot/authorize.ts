@@ -1,0 +1,150 @@
+import type { Config, PeopleOrMembers } from '../config.ts';
+import { channelLink, code, joined, type Mrkdwn, md } from '../formatters/slack/markup.ts';
+import { fail, ok, type Result } from '../model/result.ts';
+import type { Directory } from './directory.ts';
+import type { SlackFault } from './slack-api.ts';
+
+/** What somebody may want to do. `read` changes nothing and starts nothing. */
+export type Ability = 'read' | 'diagnose' | 'request' | 'approve';
+
+declare const granted: unique symbol;
+
+/**
+ * The proof that somebody may do something, here and now. Only `authorize` makes one, and everything that starts or
+ * changes anything asks for one: a handler that forgets to ask does not compile.
+ */
+export type Grant<A extends Ability> = {
+  readonly [granted]: A;
+  readonly user: string;
+  readonly team: string;
+  readonly channel: string;
+  readonly cluster: string;
+};
+
+/** Who sent a request, as Slack signed it. */
+export type Caller = {
+  readonly user: string;
+  readonly team: string;
+  readonly enterprise: string | null;
+  readonly channel: string;
+};
+
+/** The workspace that the bot is installed in, and its own user. */
+export type Self = { readonly team: string; readonly enterprise: string | null; readonly user: string; readonly url: string };
+
+/** Decides whether somebody may do something; a refusal is a sentence for them to read. */
+export type Authorize = <A extends Ability>(ability: A, caller: Caller) => Promise<Result<Grant<A>, Mrkdwn>>;
+
+/** Makes the one function that every listener goes through. What cannot be found out is refused. */
+export function createAuthorize(config: Config, directory: Directory, self: Self): Authorize {
+  const shared = new Set(config.slack?.externallySharedChannels ?? []);
+
+  async function checkUser(caller: Caller): Promise<Mrkdwn | null> {
+    if (
+      caller.team !== self.team ||
+      (caller.enterprise !== null && self.enterprise !== null && caller.enterprise !== self.enterprise)
+    ) {
+      return md`You belong to another workspace: netcheck answers only to members of the one it is installed in.`;
+    }
+    const found = await directory.user(caller.user);
+    if (!found.ok) return couldNot(md`find out who you are`, found.error);
+    const user = found.value;
+    if (user.deleted) return md`Your Slack account is deactivated.`;
+    if (user.is_bot || user.is_app_user || user.id === 'USLACKBOT') return md`Bots and apps may not use netcheck.`;
+    if (
+      user.is_stranger ||
+      (user.team_id !== undefined && user.team_id !== self.team && !sameEnterprise(user.enterprise_user?.enterprise_id))
+    ) {
+      return md`You belong to another organisation (Slack Connect): netcheck answers only to members of this one.`;
+    }
+    if (user.is_restricted || user.is_ultra_restricted)
+      return md`Guests may not use netcheck. Ask a full member of the workspace.`;
+    if (user.is_invited_user) return md`Your invitation to this workspace is not accepted yet.`;
+    return null;
+  }
+
+  function sameEnterprise(enterprise: string | undefined): boolean {
+    return enterprise !== undefined && enterprise === self.enterprise;
+  }
+
+  async function checkChannel(channel: string): Promise<Mrkdwn | null> {
+    const found = await directory.channel(channel);
+    if (!found.ok) {
+      const absent =
+        found.error.kind === 'refused' && /^(channel_not_found|not_in_channel|missing_scope)$/.test(found.error.error);
+      return absent ? invite() : couldNot(md`look at this channel`, found.error);
+    }
+    const { is_member, is_im, is_archived, is_ext_shared, is_pending_ext_shared } = found.value;
+    if (is_archived) return md`This channel is archived.`;
+    if ((is_ext_shared || is_pending_ext_shared) && !shared.has(channel)) {
+      return md`This channel is shared with another organisation, and netcheck does not show your network there. Use an internal channel, or list ${code(channel)} under ${code('slack.externallySharedChannels')}.`;
+    }
+    return is_member || is_im ? null : invite();
+  }
+
+  function clusterOf(channel: string): Result<string, Mrkdwn> {
+    const clusters = Object.entries(config.clusters);
+    const named = clusters.find(([, { channels }]) => channels?.includes(channel));
+    if (named !== undefined) return ok(named[0]);
+    const open = clusters.find(([, { channels }]) => channels === undefined);
+    if (open !== undefined) return ok(open[0]);
+    const known = clusters
+      .slice(0, 8)
+      .map(([name, { channels }]) => md`${code(name, 70)} in ${channelLink(channels?.[0] ?? '')}`);
+    return fail(
+      md`No cluster is asked about in this channel: ${joined(known, ', ')}. Others are added in netcheck.yaml, under ${code('clusters.NAME.channels')}.`,
+    );
+  }
+
+  async function isAmong(people: PeopleOrMembers, user: string): Promise<Result<boolean, SlackFault>> {
+    if (people === 'members') return ok(true);
+    if (people.users.includes(user)) return ok(true);
+    for (const group of people.groups) {
+      const members = await directory.group(group);
+      if (!members.ok) return members;
+      if (members.value.includes(user)) return ok(true);
+    }
+    return ok(false);
+  }
+
+  async function checkAbility(ability: Ability, user: string): Promise<Mrkdwn | null> {
+    if (ability === 'read') return null;
+    const people = config.access[ability];
+    const may = await isAmong(people, user);
+    if (!may.ok) return couldNot(md`look up the user groups in ${code(`access.${ability}`)}`, may.error);
+    if (may.value) return null;
+    const empty = people !== 'members' && people.users.length + people.groups.length === 0;
+    if (empty) return md`Nobody may ${WORDS[ability]}: ${code(`access.${ability}`)} in netcheck.yaml is empty.`;
+    return md`You may not ${WORDS[ability]}: you are not listed in ${code(`access.${ability}`)} of netcheck.yaml.`;
+  }
+
+  return async <A extends Ability>(ability: A, caller: Caller) => {
+    const [user, channel] = await Promise.all([checkUser(caller), checkChannel(caller.channel)]);
+    const refusal = user ?? channel ?? (await checkAbility(ability, caller.user));
+    if (refusal !== null) return fail(refusal);
+    const cluster = clusterOf(caller.channel);
+    if (!cluster.ok) return cluster;
+    // The only place where a grant comes from: `granted` has no value, it is a mark for the compiler.
+    return ok({ user: caller.user, team: caller.team, channel: caller.channel, cluster: cluster.value } as Grant<A>);
+  };
+}
+
+const WORDS: Record<Exclude<Ability, 'read'>, Mrkdwn> = {
+  diagnose: md`start or cancel a check`,
+  request: md`request a remedy`,
+  approve: md`approve or deny a remedy`,
+};
+
+function invite(): Mrkdwn {
+  return md`netcheck is not in this channel, so nothing was started. Type ${code('/invite @netcheck')} here, then try again.`;
+}
+
+function couldNot(what: Mrkdwn, fault: SlackFault): Mrkdwn {
+  const why =
+    fault.kind === 'refused'
+      ? md`because Slack answered ${code(fault.error)}`
+      : fault.kind === 'rate-limited'
+        ? md`because Slack answered that there are too many requests`
+        : md`because Slack did not answer`;
+  return md`Nothing was started: netcheck could not ${what}, ${why}. Try again in a moment.`;
+}

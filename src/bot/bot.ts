@@ -1,0 +1,207 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { App, HTTPReceiver } from '@slack/bolt';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import type { Config } from '../config.ts';
+import { createProducer } from '../jobs/producer.ts';
+import { ALIVE_MS } from '../jobs/worker.ts';
+import { createActionStore } from '../store/actions.ts';
+import { botKeys, clusterKeys } from '../store/keys.ts';
+import { createOutbox } from '../store/outbox.ts';
+import { closeRedis, connectRedis, type Log, redisIsReady } from '../store/redis.ts';
+import { isFirstSeen } from '../store/replay.ts';
+import { createRunStore } from '../store/runs.ts';
+import { createWorkerStore } from '../store/workers.ts';
+import { createAuthorize, type Self } from './authorize.ts';
+import { createDirectory } from './directory.ts';
+import { createFrontDoor, ENDPOINT } from './front-door.ts';
+import { registerListeners } from './listen.ts';
+import { approve, approveOwn } from './listeners/approve.ts';
+import { cancel } from './listeners/cancel.ts';
+import { cluster } from './listeners/cluster.ts';
+import { deny } from './listeners/deny.ts';
+import { help } from './listeners/help.ts';
+import { node } from './listeners/node.ts';
+import { request } from './listeners/request.ts';
+import { status } from './listeners/status.ts';
+import { createSender, DELIVERY, type DeliveryTuning } from './sender.ts';
+import { type ClusterStores, fromAMomentAgo, type Services } from './services.ts';
+import { clientOptions, createSlackApi, type SlackCall, slackLogger } from './slack-api.ts';
+import { createTracker } from './tracker.ts';
+
+/** How often and how long, in milliseconds; the parts that are not in the configuration. */
+export type BotTuning = DeliveryTuning & {
+  /** How long Slack's answers about people and channels are remembered. */
+  readonly rememberMs: number;
+  /** How often everything is looked through for what no event told of. */
+  readonly sweepMs: number;
+  /** How long starting waits for Slack and Redis. */
+  readonly startMs: number;
+};
+
+const TUNING: BotTuning = { ...DELIVERY, rememberMs: 60_000, sweepMs: 1_000, startMs: 30_000 };
+
+const MOMENT_MS = 500;
+
+export type BotDependencies = { readonly log: Log; readonly tuning?: Partial<BotTuning> };
+
+/** A running bot. `stop` ends it gracefully: what was taken is answered, what is being sent is sent. */
+export type BotProcess = {
+  /** Resolves with the port when requests are taken; rejects, in words, when Slack does not accept the token. */
+  readonly start: () => Promise<{ readonly port: number }>;
+  readonly stop: () => Promise<void>;
+};
+
+const AuthTest = z.object({
+  team_id: z.string(),
+  user_id: z.string(),
+  enterprise_id: z.string().optional(),
+  url: z.string().default(''),
+});
+
+/** Makes the bot. Nothing happens before `start`. Redis need not be up: commands are refused until it is. */
+export function createBot(config: Config, dependencies: BotDependencies): BotProcess {
+  const { log } = dependencies;
+  const tuning = { ...TUNING, ...dependencies.tuning };
+  let stopper: (() => Promise<void>) | null = null;
+
+  async function start(): Promise<{ readonly port: number }> {
+    const { slack } = config;
+    if (slack === null) throw new Error('the bot was started with the configuration of a worker');
+    const call = createSlackApi({ token: slack.botToken, apiUrl: slack.apiUrl, timeoutMs: tuning.timeoutMs, log });
+    const self = await introduce(call, tuning.startMs, log);
+    const redis = connectRedis(config.redis.url, 'fail-fast', log);
+    const subscriber = connectRedis(config.redis.url, 'patient', log);
+    if (!(await redisIsReady(redis, 2_000))) log.warn({}, 'starting without Redis: commands are refused until it can be reached');
+
+    const stores = new Map(Object.keys(config.clusters).map((name) => [name, storesOf(redis, name)]));
+    const outbox = createOutbox(redis);
+    const producer = createProducer(redis);
+    const sender = createSender({ outbox, call, self: self.user, log, tuning });
+    const tracker = createTracker({ config, stores, outbox, sender, producer, log, sweepMs: tuning.sweepMs });
+    const services: Services = {
+      config,
+      self,
+      authorize: createAuthorize(config, createDirectory(call, tuning.rememberMs, Date.now), self),
+      stores: (name) => stores.get(name) ?? storesOf(redis, name),
+      outbox,
+      producer,
+      call,
+      log,
+    };
+
+    const receiver = new HTTPReceiver({
+      signingSecret: slack.signingSecret,
+      // The front door has verified the signature already, and nothing else leads here: the receiver never listens.
+      signatureVerification: false,
+      endpoints: ENDPOINT,
+      customPropertiesExtractor: (request) => ({ arrivedAt: 'arrivedAt' in request ? request.arrivedAt : performance.now() }),
+      logger: slackLogger(log),
+    });
+    const app = new App({
+      receiver,
+      // The identity is known from `auth.test`; who sent a request is decided by `authorize`, not here.
+      authorize: async () => ({ botToken: slack.botToken, botUserId: self.user, teamId: self.team }),
+      deferInitialization: true,
+      ignoreSelf: false,
+      convoStore: false,
+      logger: slackLogger(log),
+      clientOptions: clientOptions(slack.apiUrl, tuning.timeoutMs, log),
+    });
+    const underWay = new Set<Promise<unknown>>();
+    const track = <T>(work: Promise<T>): Promise<T> => {
+      underWay.add(work);
+      void work.catch(() => undefined).finally(() => underWay.delete(work));
+      return work;
+    };
+    registerListeners(
+      app,
+      { commands: { cluster, node, status, help }, buttons: [cancel, request, approve, deny], modals: [approveOwn] },
+      services,
+      track,
+    );
+    await app.init();
+
+    const door = createFrontDoor({
+      signingSecret: slack.signingSecret,
+      isFirstSeen: (signature) => isFirstSeen(redis, signature),
+      handle: receiver.requestListener,
+      log,
+      now: Date.now,
+    });
+    door.listen(slack.port);
+    await once(door, 'listening');
+    const { port } = door.address() as AddressInfo;
+
+    subscriber.on('message', (channel: string, id: string) => {
+      if (channel === botKeys.outboxWake) return sender.wake();
+      const name = [...stores.keys()].find((one) => clusterKeys(one).events === channel);
+      if (name !== undefined) tracker.changed(name, id);
+    });
+    const channels = [botKeys.outboxWake, ...[...stores.keys()].map((name) => clusterKeys(name).events)];
+    // Without events the sweeps still find everything, a little later.
+    subscriber.subscribe(...channels).catch((error: Error) => log.warn({ error: error.message }, 'no events from Redis'));
+    sender.start();
+    tracker.start();
+
+    stopper = async () => {
+      const closed = once(door, 'close');
+      door.close();
+      door.closeIdleConnections();
+      await Promise.race([Promise.allSettled(underWay), delay(4_000, undefined, { ref: false })]);
+      door.closeAllConnections();
+      await closed;
+      closeRedis(subscriber);
+      await tracker.stop();
+      await sender.stop();
+      await producer.close().catch(() => undefined);
+      closeRedis(redis);
+      log.info({}, 'bot stopped');
+    };
+    log.info({ port, team: self.team, clusters: [...stores.keys()] }, 'bot started');
+    return { port };
+  }
+
+  return {
+    start,
+    stop: async () => {
+      const stop = stopper;
+      stopper = null;
+      await stop?.();
+    },
+  };
+}
+
+function storesOf(redis: Redis, cluster: string): ClusterStores {
+  const presence = createWorkerStore(redis, cluster, ALIVE_MS);
+  return {
+    runs: createRunStore(redis, cluster),
+    actions: createActionStore(redis, cluster),
+    presence: { workforce: fromAMomentAgo(presence.workforce, MOMENT_MS), nodes: fromAMomentAgo(presence.nodes, MOMENT_MS) },
+  };
+}
+
+/** Asks Slack who the bot is, and tries again while Slack cannot be reached. */
+async function introduce(call: SlackCall, withinMs: number, log: Log): Promise<Self> {
+  const until = performance.now() + withinMs;
+  for (let pauseMs = 250; ; pauseMs = Math.min(2 * pauseMs, 4_000)) {
+    const reply = await call('auth.test', {});
+    if (reply.ok) {
+      const read = AuthTest.safeParse(reply.value);
+      if (!read.success) throw new Error("Slack's answer to auth.test is of an unknown form");
+      const { team_id, user_id, enterprise_id, url } = read.data;
+      return { team: team_id, user: user_id, enterprise: enterprise_id ?? null, url };
+    }
+    if (reply.error.kind === 'refused') {
+      throw new Error(
+        `Slack refuses the bot token (${reply.error.error}): check NETCHECK_SLACK_BOT_TOKEN, or install the app again`,
+      );
+    }
+    if (performance.now() > until)
+      throw new Error(`Slack cannot be reached: ${reply.error.kind === 'rate-limited' ? 'rate limited' : reply.error.message}`);
+    log.warn({ fault: reply.error }, 'Slack cannot be reached; trying again');
+    await delay(pauseMs);
+  }
+}

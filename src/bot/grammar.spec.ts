@@ -1,0 +1,68 @@
+import naughty from 'big-list-of-naughty-strings/blns.json' with { type: 'json' };
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { slackFaults } from '../../test/slack-limits.ts';
+import { section } from '../formatters/slack/blocks.ts';
+import { isNodeName, parseCommand, unknownNode } from './grammar.ts';
+
+test.each([
+  ['', { word: 'help' }],
+  ['   ', { word: 'help' }],
+  ['help', { word: 'help' }],
+  ['cluster', { word: 'cluster' }],
+  [' CLUSTER ', { word: 'cluster' }],
+  ['status', { word: 'status' }],
+  ['node node-3', { word: 'node', node: 'node-3' }],
+  ['node Node-3', { word: 'node', node: 'node-3' }],
+  ['node “node-3”', { word: 'node', node: 'node-3' }],
+  ["node 'node-3'", { word: 'node', node: 'node-3' }],
+  ['node\u00A0node\u200B-3\u202C', { word: 'node', node: 'node-3' }],
+  ['node <http://ip-10-0-0-1.ec2.internal|ip-10-0-0-1.ec2.internal>', { word: 'node', node: 'ip-10-0-0-1.ec2.internal' }],
+  ['node\nnode-3', { word: 'node', node: 'node-3' }],
+])('%j is understood', (text, command) => {
+  expect(parseCommand(text)).toEqual({ ok: true, value: command });
+});
+
+const usage = 'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck status` or `/netcheck help`.';
+
+test.each([
+  ['clutser', `netcheck does not know \`clutser\`. Did you mean \`/netcheck cluster\`? ${usage}`],
+  ['nod node-3', `netcheck does not know \`nod\`. Did you mean \`/netcheck node node-3\`? ${usage}`],
+  ['worker-7', `netcheck does not know \`worker-7\`. If it is a node, type \`/netcheck node worker-7\`. ${usage}`],
+  ['fix everything', `netcheck does not know \`fix\`. ${usage}`],
+  ['node', 'Which node? Type `/netcheck node NAME`.'],
+  ['node a b', 'One node at a time, please: `/netcheck node NAME`. For several, `/netcheck cluster` checks all of them.'],
+  ['node $(reboot)', '`$(reboot)` cannot be the name of a node: those are lower-case letters, digits, `-` and `.`, at most 253.'],
+  ['cluster node-3', '`cluster` takes nothing after it, but you typed `node-3`. For one node, type `/netcheck node node-3`.'],
+  ['node "node-3', `A quotation mark is not closed. ${usage}`],
+  ['<!channel> & <b>', `netcheck does not know \`&lt;!channel&gt;\`. ${usage}`],
+  ['`rm`', `netcheck does not know \`ˋrmˋ\`. ${usage}`],
+  ['x'.repeat(301), `That is too long for a command. ${usage}`],
+])('%j gets a sentence that says what to type instead', (text, sentence) => {
+  expect(parseCommand(text)).toEqual({ ok: false, error: sentence });
+});
+
+test('whatever is typed gets an answer that Slack takes and nobody is harmed by, or is a valid command', () => {
+  const anything = fc.oneof(fc.constantFrom(...naughty), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }));
+  const typed = fc.tuple(fc.constantFrom('', 'node ', 'cluster ', 'status '), anything).map(([word, text]) => word + text);
+  fc.assert(
+    fc.property(typed, (text) => {
+      const parsed = parseCommand(text);
+      const faults = parsed.ok ? [] : slackFaults({ text: 'answer', blocks: [section(parsed.error)] });
+      const safe = !parsed.ok || parsed.value.word !== 'node' || isNodeName(parsed.value.node);
+      expect([faults, safe]).toEqual([[], true]);
+    }),
+    { numRuns: Number(process.env['NETCHECK_FUZZ_RUNS'] ?? 3_000) },
+  );
+  for (const text of naughty) expect(() => parseCommand(`node ${text}`)).not.toThrow();
+});
+
+test('a node that does not exist is answered with the names that come close', () => {
+  const names = ['node-1', 'node-2', 'node-12', 'gpu-1'];
+  expect(unknownNode('node-22', 'prod', names, 40_000)).toBe(
+    'Cluster `prod` has no node `node-22` (as of 40 s ago), so nothing was started. Did you mean `/netcheck node node-12`, `/netcheck node node-2`, `/netcheck node node-1`?',
+  );
+  expect(unknownNode('zzz', 'prod', names, 40_000)).toBe(
+    'Cluster `prod` has no node `zzz` (as of 40 s ago), so nothing was started. It has 4 nodes: `node-1`, `node-2`, `node-12`, `gpu-1`',
+  );
+});

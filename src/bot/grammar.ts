@@ -1,0 +1,123 @@
+import { code, joined, type Mrkdwn, md, plain } from '../formatters/slack/markup.ts';
+import { nearNames } from '../model/near-names.ts';
+import { fail, ok, type Result } from '../model/result.ts';
+import { cleanText } from '../model/text.ts';
+
+/** What somebody typed after `/netcheck`. */
+export type Command =
+  | { readonly word: 'cluster' }
+  | { readonly word: 'node'; readonly node: string }
+  | { readonly word: 'status' }
+  | { readonly word: 'help' };
+
+const WORDS = ['cluster', 'node', 'status', 'help'] as const;
+const LONGEST = 300;
+
+/**
+ * Understands the text of a command, or says in a sentence what to type instead. The text is from outside: it is cut
+ * into words, of which every one has to be known or to match the grammar of a node's name (RFC 1123 subdomain). Smart
+ * quotes, invisible characters and Slack's own link markup around a name, which paste and phones add, are taken off.
+ */
+export function parseCommand(text: string): Result<Command, Mrkdwn> {
+  if (text.length > LONGEST) return fail(md`That is too long for a command. ${usage()}`);
+  const words = tokens(text);
+  if (!words.ok) return words;
+  const [first, ...rest] = words.value;
+  if (first === undefined) return ok({ word: 'help' });
+  const word = WORDS.find((known) => known === first.toLowerCase());
+  switch (word) {
+    case undefined:
+      return fail(unknownWord(first, rest));
+    case 'node':
+      return node(rest);
+    default:
+      return rest.length === 0
+        ? ok({ word })
+        : fail(md`${code(word)} takes nothing after it, but you typed ${code(rest.join(' '), 80)}. ${suggestNode(rest[0])}`);
+  }
+}
+
+/** The commands, for whoever typed something else. */
+export function usage(): Mrkdwn {
+  return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck status')} or ${code('/netcheck help')}.`;
+}
+
+function node(names: readonly string[]): Result<Command, Mrkdwn> {
+  const [name, ...more] = names;
+  if (name === undefined) return fail(md`Which node? Type ${code('/netcheck node NAME')}.`);
+  if (more.length > 0)
+    return fail(
+      md`One node at a time, please: ${code('/netcheck node NAME')}. For several, ${code('/netcheck cluster')} checks all of them.`,
+    );
+  const lower = name.toLowerCase();
+  return isNodeName(lower)
+    ? ok({ word: 'node', node: lower })
+    : fail(
+        md`${code(name, 80)} cannot be the name of a node: those are lower-case letters, digits, ${code('-')} and ${code('.')}, at most 253.`,
+      );
+}
+
+/** Whether a text can be the name of a node: an RFC 1123 subdomain. */
+export function isNodeName(text: string): boolean {
+  return text.length <= 253 && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/.test(text);
+}
+
+function unknownWord(word: string, rest: readonly string[]): Mrkdwn {
+  const near = nearNames(word, WORDS);
+  const start = md`netcheck does not know ${code(word, 60)}.`;
+  if (near.length > 0) {
+    const meant = near.map((name) =>
+      code(name === 'node' ? `/netcheck node ${safeName(rest[0]) ?? 'NAME'}` : `/netcheck ${name}`, 280),
+    );
+    return md`${start} Did you mean ${joined(meant, ', ')}? ${usage()}`;
+  }
+  const name = rest.length === 0 ? safeName(word) : null;
+  return name === null
+    ? md`${start} ${usage()}`
+    : md`${start} If it is a node, type ${code(`/netcheck node ${name}`, 280)}. ${usage()}`;
+}
+
+function suggestNode(name: string | undefined): Mrkdwn {
+  const safe = safeName(name);
+  return safe === null ? usage() : md`For one node, type ${code(`/netcheck node ${safe}`, 280)}.`;
+}
+
+function safeName(word: string | undefined): string | null {
+  const lower = word?.toLowerCase() ?? '';
+  return isNodeName(lower) ? lower : null;
+}
+
+/** Cuts a text into words. Quotes hold a word together; a quote that is not closed is said. */
+function tokens(text: string): Result<string[], Mrkdwn> {
+  const plainText = cleanText(
+    text
+      .replace(/[\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000\r\n\t]/g, ' ')
+      .replace(/[\u2018\u2019\u201A\u201B]/g, "'")
+      .replace(/[\u201C\u201D\u201E\u201F\u00AB\u00BB]/g, '"')
+      // With escaping switched on, Slack sends a name that looks like a host as <http://name|name>.
+      .replace(/<https?:\/\/[^|<>\s]{1,260}\|([^<>|\s]{1,260})>/g, '$1'),
+  );
+  const found: string[] = [];
+  const pattern = /\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+)|(["']))/y;
+  while (pattern.lastIndex < plainText.length) {
+    const match = pattern.exec(plainText);
+    if (match === null) break;
+    if (match[4] !== undefined) return fail(md`A quotation mark is not closed. ${usage()}`);
+    const word = (match[1] ?? match[2] ?? match[3] ?? '').trim();
+    if (word !== '') found.push(word);
+  }
+  return ok(found);
+}
+
+/** That a cluster has no node of that name, with the names that come close. `ageMs` is the age of the list of names. */
+export function unknownNode(name: string, cluster: string, names: readonly string[], ageMs: number): Mrkdwn {
+  const near = nearNames(name, names);
+  const start = md`Cluster ${code(cluster, 70)} has no node ${code(name, 260)} (as of ${plain(Math.max(1, Math.round(ageMs / 1000)))} s ago), so nothing was started.`;
+  if (near.length > 0)
+    return md`${start} Did you mean ${joined(
+      near.map((one) => code(`/netcheck node ${one}`, 280)),
+      ', ',
+    )}?`;
+  const some = names.slice(0, 5).map((one) => code(one, 260));
+  return md`${start} It has ${plain(names.length)} nodes: ${joined(some, ', ')}${names.length > 5 ? md`, …` : md``}`;
+}

@@ -1,0 +1,21 @@
+import { code, joined, md } from '../../formatters/slack/markup.ts';
+import { defineCommand } from '../listen.ts';
+
+/** `/netcheck help`: what can be typed. */
+export const help = defineCommand({
+  word: 'help',
+  ability: 'read',
+  handle: async (grant, _command, { config }) => {
+    const lines = [
+      md`netcheck finds out why the network of cluster ${code(grant.cluster, 70)} is broken, and proves it.`,
+      md`• ${code('/netcheck cluster')} checks the whole cluster`,
+      md`• ${code('/netcheck node NAME')} checks one node`,
+      md`• ${code('/netcheck status')} tells who works, what runs and what was found last`,
+      md`The answer comes in this channel, with the evidence in its thread.`,
+      ...(config.remedies.enabled
+        ? [md`Where netcheck knows a remedy there is a button: one person requests it, another one approves it.`]
+        : []),
+    ];
+    return joined(lines, '\n');
+  },
+});

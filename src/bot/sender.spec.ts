@@ -1,0 +1,182 @@
+import { Redis } from 'ioredis';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { BOT_TOKEN, textOf } from '../../test/slack.ts';
+import { until } from '../../test/until.ts';
+import { createWorld, FAST, type World } from '../../test/world.ts';
+import { section } from '../formatters/slack/blocks.ts';
+import { md } from '../formatters/slack/markup.ts';
+import type { OutboxEntry } from '../model/wire/outbox.ts';
+import { createOutbox, type Outbox, outboxRef } from '../store/outbox.ts';
+import { createSender, DELIVERY, type DeliveryTuning, type Sender } from './sender.ts';
+import { createSlackApi } from './slack-api.ts';
+
+let world: World;
+let redis: Redis;
+let outbox: Outbox;
+const senders: Sender[] = [];
+const tuning = { ...DELIVERY, ...FAST };
+
+beforeEach(async () => {
+  world = await createWorld({ channels: { one: {}, two: {} } });
+  redis = new Redis(world.redis.url);
+  outbox = createOutbox(redis);
+});
+afterEach(async () => {
+  await Promise.all(senders.splice(0).map((sender) => sender.stop()));
+  redis.disconnect();
+  await world.close();
+});
+
+function start(more: Partial<DeliveryTuning> = {}): Sender {
+  const call = createSlackApi({ token: BOT_TOKEN, apiUrl: world.slack.apiUrl, timeoutMs: tuning.timeoutMs, log: world.log });
+  const sender = createSender({ outbox, call, self: world.slack.botUser, log: world.log, tuning: { ...tuning, ...more } });
+  senders.push(sender);
+  sender.start();
+  return sender;
+}
+
+const message = (text: string) => ({ text, blocks: [section(md`a message`)] });
+const root = (text: string): OutboxEntry => ({ op: 'root', step: 'root', message: message(text) });
+const reply = (step: string): OutboxEntry => ({ op: 'reply', step, message: message(step) });
+const verdict = (text: string): OutboxEntry => ({
+  op: 'update',
+  step: 'verdict',
+  of: 'root',
+  final: true,
+  message: message(text),
+});
+
+const quiet = () => until(async () => (await outbox.unsettled()) === 0, 'the outbox to be empty');
+const shown = async (channel: string) => (await world.slack.messages(channel)).map(({ text }) => text);
+const states = async (run: string) =>
+  Object.fromEntries((await outbox.steps(outboxRef('lab', run))).map(({ step, state }) => [step, state]));
+
+test('steps are sent in their order, once, however often they are put in', async () => {
+  const ref = outboxRef('lab', 'r1');
+  const channel = world.slack.channel('one');
+  await outbox.push(ref, channel, [root('queued'), verdict('done'), reply('first'), reply('second')]);
+  await outbox.push(ref, channel, [root('queued again'), reply('first'), reply('third')]);
+  start();
+  await quiet();
+  const [only] = await world.slack.messages('one');
+  expect([only?.text, (await world.slack.thread('one', only?.ts ?? '')).map(({ text }) => text)]).toEqual([
+    'done',
+    ['done', 'first', 'second', 'third'],
+  ]);
+});
+
+test('a channel gets one call at a time, with a pause in between', async () => {
+  for (const [index, name] of ['one', 'two', 'one', 'two'].entries()) {
+    await outbox.push(outboxRef('lab', `r${index}`), world.slack.channel(name), [
+      root(`queued ${index}`),
+      reply('a'),
+      reply('b'),
+    ]);
+  }
+  start({ channelGapMs: 120 });
+  await quiet();
+  for (const name of ['one', 'two']) {
+    const at = world.slack.calls
+      .filter(({ method, parameters }) => method.startsWith('chat.') && parameters.get('channel') === world.slack.channel(name))
+      .map((one) => one.at);
+    const gaps = at.slice(1).map((time, index) => time - (at[index] ?? 0));
+    // A call is counted where it arrives, so a late one seems closer to the next one than it was.
+    expect([at.length, gaps.filter((gap) => gap < 40)]).toEqual([6, []]);
+  }
+});
+
+test('of two senders one sends; when it stops the other one goes on', async () => {
+  const first = start();
+  start();
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('one')]);
+  await quiet();
+  await first.stop();
+  await outbox.push(outboxRef('lab', 'r2'), world.slack.channel('one'), [root('two')]);
+  await quiet();
+  expect(await shown('one')).toEqual(['one', 'two']);
+});
+
+test('a layout that Slack refuses is shown as text', async () => {
+  world.slack.fail((_method, parameters) => (parameters.has('blocks') ? { kind: 'error', error: 'invalid_blocks' } : null));
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [
+    root('queued'),
+    verdict('the verdict in words'),
+    reply('more'),
+  ]);
+  start();
+  await quiet();
+  const [only] = await world.slack.messages('one');
+  expect([only?.text, only === undefined ? '' : textOf(only)]).toEqual(['the verdict in words', '']);
+  expect(await states('r1')).toEqual({ root: 'sent', verdict: 'sent', more: 'sent' });
+});
+
+test('a message that cannot be changed any more is followed by a reply that says it', async () => {
+  world.slack.fail((method) => (method === 'chat.update' ? { kind: 'error', error: 'edit_window_closed' } : null));
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('queued'), verdict('the verdict')]);
+  start();
+  await quiet();
+  const [only] = await world.slack.messages('one');
+  expect((await world.slack.thread('one', only?.ts ?? '')).map(({ text }) => text)).toEqual(['queued', 'the verdict']);
+});
+
+test.each(['channel_not_found', 'not_in_channel', 'invalid_auth', 'is_archived'])(
+  '%s ends all that is still to be said, and is kept',
+  async (error) => {
+    world.slack.fail((method) => (method === 'chat.update' ? { kind: 'error', error } : null));
+    await redis.hset('nc:lab:run:r1', 'status', 'finished');
+    await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [
+      root('queued'),
+      verdict('the verdict'),
+      reply('more'),
+    ]);
+    start();
+    await quiet();
+    expect(await states('r1')).toEqual({ root: 'sent', verdict: 'failed', more: 'skipped' });
+    expect(await redis.hget('nc:lab:run:r1', 'deliveryFault')).toBe(error);
+  },
+);
+
+test('a step that cannot be read is skipped with a word in the log, and the others are sent', async () => {
+  const ref = outboxRef('lab', 'r1');
+  await outbox.push(ref, world.slack.channel('one'), [root('queued'), reply('broken'), reply('whole')]);
+  await redis.hset(`nc-bot:outbox:${ref}`, 'e:broken', '{"v":9,"data":{}}');
+  start();
+  await quiet();
+  expect(await states('r1')).toEqual({ root: 'sent', broken: 'failed', whole: 'sent' });
+  expect(world.log.lines.filter((line) => line.includes('a message that cannot be read was dropped'))).toHaveLength(1);
+});
+
+test('progress shows the latest only, and never what is older than the verdict', async () => {
+  const ref = outboxRef('lab', 'r1');
+  const channel = world.slack.channel('one');
+  const sender = start();
+  await outbox.push(ref, channel, [root('queued')]);
+  await quiet();
+  for (let step = 1; step <= 50; step += 1) sender.refresh(ref, channel, 'root', message(`step ${step}`));
+  await until(async () => (await shown('one')).includes('step 50'), 'the latest progress');
+  const updates = world.slack.calls.filter(({ method }) => method === 'chat.update').length;
+  expect(updates).toBeLessThan(10);
+  await outbox.push(ref, channel, [verdict('the verdict')]);
+  sender.refresh(ref, channel, 'root', message('late progress'));
+  await quiet();
+  sender.refresh(ref, channel, 'root', message('later progress'));
+  await outbox.push(ref, channel, [reply('after')]);
+  await until(async () => (await states('r1'))['after'] === 'sent', 'the reply');
+  await quiet();
+  expect(await shown('one')).toEqual(['the verdict']);
+});
+
+test('what others posted is never taken for ours', async () => {
+  const ref = outboxRef('lab', 'r1');
+  let dropped = false;
+  world.slack.fail((method) => {
+    if (method !== 'chat.postMessage' || dropped) return null;
+    dropped = true;
+    return { kind: 'drop' };
+  });
+  await world.slack.forge('one', 'forged', { event_type: 'netcheck_message', event_payload: { run: ref, step: 'root' } });
+  await outbox.push(ref, world.slack.channel('one'), [root('genuine')]);
+  start();
+  await quiet();
+  expect(await shown('one')).toEqual(['forged', 'genuine']);
+});

@@ -1,0 +1,90 @@
+import {
+  type Logger,
+  LogLevel,
+  WebAPIHTTPError,
+  WebAPIPlatformError,
+  WebAPIRateLimitedError,
+  WebAPIRequestError,
+  WebClient,
+} from '@slack/web-api';
+import { fail, ok, type Result } from '../model/result.ts';
+import type { Log } from '../store/redis.ts';
+
+/**
+ * Why a call of Slack's Web API gave no result. `refused`: Slack said no, with its error code. `rate-limited` and
+ * `unsent`: it certainly had no effect. `unknown`: it may have had one.
+ */
+export type SlackFault =
+  | { readonly kind: 'refused'; readonly error: string }
+  | { readonly kind: 'rate-limited'; readonly retryAfterMs: number }
+  | { readonly kind: 'unsent'; readonly message: string }
+  | { readonly kind: 'unknown'; readonly message: string };
+
+/** Calls a method of Slack's Web API once: whoever calls decides whether to try again. Never rejects. */
+export type SlackCall = (method: string, parameters: Record<string, unknown>) => Promise<Result<unknown, SlackFault>>;
+
+/** Errors with which Slack says that something went wrong on its side, so that a message may have been posted. */
+const UNCERTAIN = new Set(['internal_error', 'fatal_error', 'request_timeout', 'service_unavailable', 'team_added_to_org']);
+
+/** Makes a client for a bot token. The library's own retries are off: it would post a message several times. */
+export function createSlackApi(options: {
+  readonly token: string;
+  readonly apiUrl: string;
+  readonly timeoutMs: number;
+  readonly log: Log;
+}): SlackCall {
+  const client = new WebClient(options.token, clientOptions(options.apiUrl, options.timeoutMs, options.log));
+  return async (method, parameters) => {
+    try {
+      return ok(await client.apiCall(method, parameters));
+    } catch (error) {
+      return fail(faultOf(error));
+    }
+  };
+}
+
+/** The options of every client of Slack's Web API. Never set `headers`: the first token would be written into them. */
+export function clientOptions(apiUrl: string, timeoutMs: number, log: Log) {
+  return {
+    slackApiUrl: apiUrl,
+    timeout: timeoutMs,
+    retryConfig: { retries: 0 },
+    rejectRateLimitedCalls: true,
+    logger: slackLogger(log),
+  };
+}
+
+/** A logger in the form that Slack's libraries want. What they log at debug level contains requests: it is dropped. */
+export function slackLogger(log: Log): Logger {
+  const text = (parts: readonly unknown[]): string =>
+    parts.map((part) => (part instanceof Error ? part.message : String(part))).join(' ');
+  return {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (...parts: unknown[]) => log.warn({}, `slack: ${text(parts)}`),
+    error: (...parts: unknown[]) => log.error({}, `slack: ${text(parts)}`),
+    setLevel: () => undefined,
+    getLevel: () => LogLevel.WARN,
+    setName: () => undefined,
+  };
+}
+
+function faultOf(error: unknown): SlackFault {
+  if (error instanceof WebAPIRateLimitedError) return { kind: 'rate-limited', retryAfterMs: error.retryAfter * 1_000 };
+  if (error instanceof WebAPIPlatformError) {
+    const code = error.data.error;
+    if (code === 'ratelimited' || code === 'rate_limited') return { kind: 'rate-limited', retryAfterMs: 1_000 };
+    // What is no error code is an answer that nobody could read, from a proxy for example.
+    return UNCERTAIN.has(code) || !/^[a-z_]+$/.test(code)
+      ? { kind: 'unknown', message: code.slice(0, 200) }
+      : { kind: 'refused', error: code };
+  }
+  if (error instanceof WebAPIHTTPError) return { kind: 'unknown', message: `HTTP ${error.statusCode}` };
+  const original = error instanceof WebAPIRequestError ? error.original : error;
+  const cause = original instanceof Error && original.cause instanceof Error ? original.cause : original;
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+  const message = code !== '' ? code : cause instanceof Error ? cause.message : String(cause);
+  return /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(code)
+    ? { kind: 'unsent', message }
+    : { kind: 'unknown', message };
+}

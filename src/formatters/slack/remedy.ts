@@ -1,0 +1,218 @@
+import type { Action, ProbeReading, RemedyOutcome } from '../../model/remedy.ts';
+import { cleanText } from '../../model/text.ts';
+import type { ActionRecord } from '../../model/wire/action.ts';
+import { button, buttons, context, LIMITS, type Message, preformatted, section, sizeOf } from './blocks.ts';
+import { clockTime, code, groupMention, joined, literal, type Mrkdwn, md, mention, plain } from './markup.ts';
+import { ACTIONS } from './run.ts';
+import { citationLine } from './verdict.ts';
+import { count } from './words.ts';
+
+/** Who may approve, as configured. */
+export type Approvers = { readonly users: readonly string[]; readonly groups: readonly string[] };
+
+const NAMED_APPROVERS = 10;
+
+/**
+ * The card of an action: what will run, where, why, at what risk, how it is undone and verified, who may approve it and
+ * until when; afterwards, what became of it. Returns null when the card could not show all of what runs: such a remedy
+ * must not be offered.
+ */
+export function remedyCard(record: ActionRecord, approvers: Approvers, note: string | null): Message | null {
+  const { action } = record;
+  const commands = action.commands.map(shellWords).join('\n');
+  const why = action.finding.evidence[0];
+  const risk = action.irreversible === undefined ? action.risk : `${action.risk} ${action.irreversible}`;
+  const shownWhole =
+    commands.length <= LIMITS.preformatted &&
+    cleanText(commands) === commands &&
+    escapedLength(risk) < 900 &&
+    escapedLength(action.undo ?? '') < 900 &&
+    action.title.length <= LIMITS.button;
+  if (!shownWhole) return null;
+  const blocks = [
+    section(
+      joined(
+        [
+          md`${STATES[record.state]} *${plain(action.title, 200)}*`,
+          ...statusLines(record, note),
+          md`*Why:* ${plain(action.finding.summary, 500)}`,
+          ...(why === undefined ? [] : [md`> ${citationLine(why)}`]),
+        ],
+        '\n',
+      ),
+    ),
+    section(md`*Runs exactly this* on ${code(action.target.node, 260)}:`),
+    preformatted(commands),
+    section(
+      joined(
+        [
+          md`*Risk:* ${plain(risk, 1_000)}`,
+          action.undo === null ? md`*Undo:* not possible.` : md`*Undo:* ${plain(action.undo, 1_000)}`,
+          md`*Verified by* running ${plain(count(action.verification.length, 'failing probe'))} again.`,
+        ],
+        '\n',
+      ),
+    ),
+    ...(record.state === 'requested' ? [section(askApprovers(record, approvers)), decisionButtons(action)] : []),
+    context(joined([md`requested by ${mention(action.requestedBy.user)}`, md`action ${code(action.id)}`], ' · ')),
+  ];
+  if (blocks.reduce((sum, block) => sum + sizeOf(block), 0) > LIMITS.message) return null;
+  return { text: literal(`${STATE_TEXTS[record.state]}: ${action.title}`, 300), blocks };
+}
+
+const STATES: Record<ActionRecord['state'], Mrkdwn> = {
+  requested: md`🛠️ *Remedy, waiting for approval:*`,
+  approved: md`👍 *Remedy, approved:*`,
+  started: md`⚙️ *Remedy, running:*`,
+  done: md`☑️ *Remedy, done:*`,
+  failed: md`✋ *Remedy, not done:*`,
+  'outcome-unknown': md`❔ *Remedy, outcome unknown:*`,
+  denied: md`🚫 *Remedy, denied:*`,
+  expired: md`⌛ *Remedy, expired:*`,
+  superseded: md`↪️ *Remedy, no longer needed:*`,
+};
+
+const STATE_TEXTS: Record<ActionRecord['state'], string> = {
+  requested: 'A remedy waits for approval',
+  approved: 'Remedy approved',
+  started: 'Remedy running',
+  done: 'Remedy done',
+  failed: 'Remedy not done',
+  'outcome-unknown': 'Remedy, outcome unknown',
+  denied: 'Remedy denied',
+  expired: 'Remedy expired',
+  superseded: 'Remedy no longer needed',
+};
+
+function statusLines(record: ActionRecord, note: string | null): Mrkdwn[] {
+  const by = record.approval === null ? [] : [md`Approved by ${mention(record.approval.by.user)}.`];
+  switch (record.state) {
+    case 'requested':
+      return [];
+    case 'approved':
+      return by;
+    case 'started':
+      return [...by, ...(note === null ? [] : [md`Now: ${plain(note, 300)}`])];
+    case 'denied':
+      return [record.closedBy === null ? md`Denied.` : md`By ${mention(record.closedBy)}.`];
+    case 'done':
+    case 'failed':
+    case 'outcome-unknown':
+      return [...by, ...(record.outcome === null ? [] : [outcomeSentence(record.outcome)]), ...reasonLine(record)];
+    case 'expired':
+    case 'superseded':
+      return [...by, ...reasonLine(record)];
+  }
+}
+
+function reasonLine(record: ActionRecord): Mrkdwn[] {
+  return record.reason === null || record.reason === '' ? [] : [md`${plain(capital(record.reason), 500)}`];
+}
+
+function askApprovers(record: ActionRecord, approvers: Approvers): Mrkdwn {
+  const named = [...approvers.users.map(mention), ...approvers.groups.map(groupMention)].slice(0, NAMED_APPROVERS);
+  const left = approvers.users.length + approvers.groups.length - named.length;
+  return md`*Who may approve:* ${joined(named, ', ')}${left > 0 ? md` and ${plain(left)} more` : md``}, but not whoever requested it. Until ${clockTime(record.approveBy)}.`;
+}
+
+function decisionButtons(action: Action) {
+  const value = `${action.cluster}/${action.id}`;
+  return buttons('decision', [
+    button({
+      action: ACTIONS.approve,
+      label: 'Approve and run',
+      value,
+      style: 'primary',
+      confirm: {
+        title: 'Run it now?',
+        text: `${action.title}. ${action.risk}`,
+        yes: 'Run it',
+        no: 'Not now',
+      },
+    }),
+    button({ action: ACTIONS.deny, label: 'Deny', value, style: 'danger' }),
+  ]);
+}
+
+/** The reply under a remedy that ran: before and after, side by side, and how to undo it. */
+export function outcomeMessage(action: Action, outcome: RemedyOutcome): Message {
+  const probes = outcome.verified.map(
+    (probe) => `${reading(probe.before)} → ${reading(probe.after)}  ${literal(probe.sentence, 100)}`,
+  );
+  const shown = probes.slice(0, 30);
+  return {
+    text: literal(`${OUTCOME_TEXTS[outcome.outcome]}: ${action.title}`, 300),
+    blocks: [
+      section(
+        joined(
+          [
+            md`${outcomeSentence(outcome)} *${plain(action.title, 200)}*`,
+            ...(outcome.reason === null ? [] : [md`${plain(capital(outcome.reason), 800)}`]),
+          ],
+          '\n',
+        ),
+      ),
+      ...(outcome.before.length + outcome.after.length === 0
+        ? []
+        : [
+            section(
+              joined(
+                [
+                  ...outcome.before.slice(0, 3).map((citation) => md`*Before:* ${citationLine(citation)}`),
+                  ...outcome.after.slice(0, 3).map((citation) => md`*After:* ${citationLine(citation)}`),
+                ],
+                '\n',
+              ),
+            ),
+          ]),
+      ...(shown.length === 0
+        ? []
+        : [
+            preformatted(shown.join('\n')),
+            ...(probes.length > shown.length
+              ? [context(md`… and ${plain(count(probes.length - shown.length, 'probe'))} more`)]
+              : []),
+          ]),
+      ...(outcome.undo === null ? [] : [context(md`The prior state is kept under ${code(outcome.undo)}.`)]),
+    ],
+  };
+}
+
+const OUTCOME_TEXTS: Record<RemedyOutcome['outcome'], string> = {
+  healed: 'Healed',
+  'not-healed': 'Done, but not healed',
+  refused: 'Not done',
+  'outcome-unknown': 'Outcome unknown',
+};
+
+function outcomeSentence(outcome: RemedyOutcome): Mrkdwn {
+  switch (outcome.outcome) {
+    case 'healed':
+      return md`✅ *Healed:* the probes that failed pass now.`;
+    case 'not-healed':
+      return md`❌ *Done, but not healed:* probes still fail.`;
+    case 'refused':
+      return md`✋ *Not done:* nothing was changed.`;
+    case 'outcome-unknown':
+      return md`❔ *Outcome unknown:* it may have run. It is not repeated.`;
+  }
+}
+
+function reading(reading: ProbeReading | null): string {
+  if (reading === null) return 'not probed';
+  return `${reading.how ?? 'unknown'} ${reading.delivered}/${reading.sent}`;
+}
+
+/** An argument vector as a shell would need it written, so that where one argument ends and the next begins is plain. */
+export function shellWords(argv: readonly string[]): string {
+  return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+}
+
+function escapedLength(text: string): number {
+  return text.length + 4 * (text.match(/[&<>]/g)?.length ?? 0);
+}
+
+function capital(sentence: string): string {
+  const text = sentence.charAt(0).toUpperCase() + sentence.slice(1);
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}

@@ -1,0 +1,49 @@
+import { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
+import { wrap } from '../model/wire/kind.ts';
+import { clusterKeys } from '../store/keys.ts';
+
+/** The names of the queues; BullMQ's keys lie under the cluster's prefix. */
+export const QUEUES = { diagnose: 'diagnose', remediate: 'remediate' } as const;
+
+const DIAGNOSE = { attempts: 1, removeOnComplete: { age: 3_600, count: 1_000 }, removeOnFail: { age: 86_400, count: 1_000 } };
+const REMEDIATE = { attempts: 1, removeOnComplete: { age: 86_400 }, removeOnFail: { age: 86_400 } };
+
+/** Puts jobs into the queues of all clusters. */
+export type Producer = {
+  /** Stores a run's job. Storing it again does nothing. Rejects at once when Redis cannot be reached. */
+  readonly diagnose: (cluster: string, run: string) => Promise<void>;
+  /** Stores an approved action's job. Storing it again does nothing. */
+  readonly remediate: (cluster: string, action: string) => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * Makes a producer on a connection that fails fast. A BullMQ queue that is made before Redis was ever reached would
+ * hang, so queues are made at their first use, when the connection stands.
+ */
+export function createProducer(redis: Redis): Producer {
+  const queues = new Map<string, Queue>();
+
+  async function add(cluster: string, name: string, id: string, data: object, options: object): Promise<void> {
+    const key = `${cluster}/${name}`;
+    let queue = queues.get(key);
+    if (queue === undefined) {
+      if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
+      queue = new Queue(name, { connection: redis, prefix: clusterKeys(cluster).prefix });
+      // The connection has its own listener; without one here an error would end the process.
+      queue.on('error', () => undefined);
+      queues.set(key, queue);
+    }
+    await queue.add(name, data, { ...options, jobId: id });
+  }
+
+  return {
+    diagnose: (cluster, run) => add(cluster, QUEUES.diagnose, run, wrap(DiagnoseJobKind, { run }), DIAGNOSE),
+    remediate: (cluster, action) => add(cluster, QUEUES.remediate, action, wrap(RemediateJobKind, { action }), REMEDIATE),
+    close: async () => {
+      await Promise.all([...queues.values()].map((queue) => queue.close()));
+    },
+  };
+}

@@ -1,0 +1,445 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Job, WaitingError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Config } from '../config.ts';
+import type { Bundle } from '../model/bundle.ts';
+import type { Progress } from '../model/progress.ts';
+import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
+import type { RunRequest, Verdict } from '../model/verdict.ts';
+import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
+import { unwrap } from '../model/wire/kind.ts';
+import { createActionStore } from '../store/actions.ts';
+import { createAuditFile } from '../store/audit.ts';
+import { clusterKeys } from '../store/keys.ts';
+import { closeRedis, connectRedis, type Log } from '../store/redis.ts';
+import { createRunStore } from '../store/runs.ts';
+import { createWorkerStore } from '../store/workers.ts';
+import { verifyApproval } from './approval.ts';
+import { QUEUES } from './producer.ts';
+
+/** One diagnosis. `signal` asks it to stop; what was found by then is still a verdict, with the rest as not checked. */
+export type Diagnose = (
+  request: RunRequest,
+  options: { readonly runId: string; readonly signal: AbortSignal; readonly onProgress: (progress: Progress) => void },
+) => Promise<{ readonly verdict: Verdict; readonly bundle: Bundle }>;
+
+/** Runs an approved action to its end: re-checks, acts, verifies. `onStep` says in a few words what it is doing. */
+export type Remediate = (
+  action: Action,
+  options: { readonly signal: AbortSignal; readonly onStep: (step: string) => void },
+) => Promise<RemedyOutcome>;
+
+/** How often and how long, in milliseconds. The defaults make a run go on elsewhere within 25 s of a worker's death. */
+export type WorkerTuning = {
+  readonly lockMs: number;
+  readonly stalledMs: number;
+  readonly beatMs: number;
+  readonly nodesMs: number;
+  readonly progressMs: number;
+  /** How long a diagnosis that was told to stop may take to do so. */
+  readonly stopMs: number;
+  readonly concurrency: number;
+};
+
+const TUNING: WorkerTuning = {
+  lockMs: 10_000,
+  stalledMs: 5_000,
+  beatMs: 5_000,
+  nodesMs: 60_000,
+  progressMs: 300,
+  stopMs: 5_000,
+  concurrency: 2,
+};
+
+/** A worker counts as alive for this long after its last sign of life. */
+export const ALIVE_MS = 15_000;
+
+export type WorkerDependencies = {
+  readonly cluster: string;
+  readonly version: string;
+  readonly log: Log;
+  readonly diagnose: Diagnose;
+  /** What could be done about a verdict. Called once per verdict, with the evidence at hand. */
+  readonly propose?: (verdict: Verdict, bundle: Bundle) => readonly RemedyPlan[];
+  readonly remediate?: Remediate;
+  /** The names of the cluster's nodes, so that the bot can tell a mistyped one at once. */
+  readonly listNodes?: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly tuning?: Partial<WorkerTuning>;
+};
+
+/** A running worker. `stop` ends it gracefully: runs go back into the queue, a remedy that has begun is finished. */
+export type WorkerProcess = {
+  readonly id: string;
+  readonly start: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+/** Why an attempt is told to stop. */
+type Stop = 'cancelled' | 'lost' | 'shutdown' | 'timeout';
+
+type Attempt = { readonly epoch: number; readonly stop: (why: Stop) => void };
+
+/** Makes the worker of one cluster. Nothing happens before `start`. */
+export function createWorker(config: Config, dependencies: WorkerDependencies): WorkerProcess {
+  const { cluster, log, diagnose, propose, remediate, listNodes } = dependencies;
+  const tuning = { ...TUNING, ...dependencies.tuning };
+  const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const keys = clusterKeys(cluster);
+  const attempts = new Map<string, Attempt>();
+  const acting = new Set<string>();
+  const ending = new AbortController();
+  let opened: {
+    readonly redis: Redis;
+    readonly subscriber: Redis;
+    readonly workers: Worker[];
+    readonly loops: Promise<void>[];
+  } | null = null;
+
+  function open() {
+    const redis = connectRedis(config.redis.url, 'patient', log);
+    const subscriber = connectRedis(config.redis.url, 'patient', log);
+    const runs = createRunStore(redis, cluster);
+    const presence = createWorkerStore(redis, cluster, ALIVE_MS);
+    const diagnosing = new Worker(
+      QUEUES.diagnose,
+      async (job: Job, token?: string) => {
+        const read = unwrap(DiagnoseJobKind, `job ${job.id ?? ''}`, job.data);
+        if (!read.ok) {
+          log.error({ fault: read.error }, 'a job that cannot be read was dropped');
+          return;
+        }
+        const stopped = await attempt(redis, read.value.run);
+        if (stopped === 'shutdown') {
+          await job.moveToWait(token);
+          throw new WaitingError();
+        }
+      },
+      {
+        connection: redis,
+        prefix: keys.prefix,
+        autorun: false,
+        concurrency: tuning.concurrency,
+        lockDuration: tuning.lockMs,
+        stalledInterval: tuning.stalledMs,
+        maxStalledCount: 2,
+        runRetryDelay: 500,
+      },
+    );
+    diagnosing.on('error', (error) => log.warn({ error: error.message }, 'queue'));
+    diagnosing.on('lockRenewalFailed', (jobs) => {
+      for (const job of jobs) attempts.get(job)?.stop('lost');
+    });
+    diagnosing.on('failed', (job, error) => {
+      const read = unwrap(DiagnoseJobKind, 'job', job?.data);
+      if (!read.ok) return;
+      const reason = /stalled/.test(error.message)
+        ? 'its worker died, and so did those that took over'
+        : 'internal error, see the log';
+      log.error({ run: read.value.run, error: error.message }, 'run failed');
+      void settleQuietly(runs.end(read.value.run, 'failed', reason));
+    });
+    const workers = [diagnosing, ...(remediate === undefined || !config.remedies.enabled ? [] : [remediating(redis, remediate)])];
+
+    subscriber.on('message', (_channel, run) => attempts.get(run)?.stop('cancelled'));
+    const loops = [
+      repeat(tuning.beatMs, async () => {
+        await presence.beat({ id, version: dependencies.version, running: [...attempts.keys(), ...acting] });
+        for (const [run, { epoch, stop }] of attempts) {
+          const state = await runs.progress(run, epoch, null);
+          if (state !== 'ok') stop(state === 'stale' ? 'lost' : 'cancelled');
+        }
+      }),
+      ...(listNodes === undefined
+        ? []
+        : [
+            repeat(tuning.nodesMs, async () => {
+              await presence.setNodes(await listNodes(AbortSignal.any([ending.signal, AbortSignal.timeout(10_000)])));
+            }),
+          ]),
+    ];
+    return { redis, subscriber, workers, loops };
+  }
+
+  /** Does something now and then again and again, until the worker stops; what fails is tried again the next time. */
+  async function repeat(everyMs: number, work: () => Promise<void>): Promise<void> {
+    while (!ending.signal.aborted) {
+      try {
+        await work();
+      } catch (error) {
+        if (!ending.signal.aborted) log.warn({ error: messageOf(error) }, 'worker housekeeping failed');
+      }
+      await delay(everyMs, undefined, { signal: ending.signal }).catch(() => undefined);
+    }
+  }
+
+  /** One attempt at a run. Returns why it was told to stop, or null when it ended by itself. */
+  async function attempt(redis: Redis, run: string): Promise<Stop | null> {
+    const runs = createRunStore(redis, cluster);
+    // A worker that closes may be given one more job: it is handed back untouched.
+    if (ending.signal.aborted) return 'shutdown';
+    let begin = await runs.begin(run, id);
+    while (begin.kind === 'wait') {
+      await delay(20);
+      begin = await runs.begin(run, id);
+    }
+    if (begin.kind === 'unreadable') {
+      log.error({ fault: begin.fault }, 'a run that cannot be read was failed');
+      await runs.end(run, 'failed', 'its record cannot be read');
+      return null;
+    }
+    if (begin.kind !== 'run') return null;
+    const { epoch, order, cancelled } = begin;
+    if (cancelled) {
+      await runs.end(run, 'cancelled', '', epoch);
+      return null;
+    }
+
+    const abort = new AbortController();
+    let why: Stop | null = null;
+    const stop = (reason: Stop): void => {
+      why ??= reason;
+      abort.abort(reason);
+    };
+    attempts.set(run, { epoch, stop });
+    const timer = setTimeout(() => stop('timeout'), config.timeouts.runMs);
+    if (ending.signal.aborted) stop('shutdown');
+    const reporter = createReporter(async (progress) => {
+      const state = await runs.progress(run, epoch, progress);
+      if (state !== 'ok') stop(state === 'stale' ? 'lost' : 'cancelled');
+    }, tuning.progressMs);
+    try {
+      const result = await settled(
+        diagnose(order.request, { runId: run, signal: abort.signal, onProgress: reporter.report }),
+        abort.signal,
+        tuning.stopMs,
+      );
+      await reporter.end();
+      // `why` is set by callbacks, which the compiler does not see.
+      const stopped = why as Stop | null;
+      if (stopped === 'lost' || stopped === 'shutdown') return stopped;
+      if (stopped === 'cancelled') {
+        const note =
+          result.kind === 'hanging' ? 'it did not stop in time: commands may still be running on nodes until their deadline' : '';
+        await runs.end(run, 'cancelled', note, epoch);
+      } else if (result.kind === 'value') {
+        const { verdict, bundle } = result.value;
+        const proposals = (propose?.(verdict, bundle) ?? []).map((plan, index) => ({ ...plan, id: `p${index + 1}` }));
+        await presenceOf(redis, bundle);
+        if (!(await runs.finish(run, epoch, { verdict, bundle, proposals }))) return 'lost';
+      } else if (result.kind === 'error') {
+        log.error({ run, error: messageOf(result.error), stack: stackOf(result.error) }, 'a diagnosis threw');
+        await runs.end(run, 'failed', 'internal error, see the log of the worker', epoch);
+      } else {
+        await runs.end(run, 'failed', `it did not end within ${Math.round(config.timeouts.runMs / 1000)} s`, epoch);
+      }
+      return stopped;
+    } finally {
+      clearTimeout(timer);
+      attempts.delete(run);
+    }
+  }
+
+  async function presenceOf(redis: Redis, bundle: Bundle): Promise<void> {
+    const names = bundle.inventory.nodes.map((node) => node.name);
+    if (names.length > 0) await createWorkerStore(redis, cluster, ALIVE_MS).setNodes(names);
+  }
+
+  function remediating(redis: Redis, act: Remediate): Worker {
+    const worker = new Worker(
+      QUEUES.remediate,
+      async (job: Job) => {
+        const read = unwrap(RemediateJobKind, `job ${job.id ?? ''}`, job.data);
+        if (read.ok) await execute(redis, act, read.value.action);
+        else log.error({ fault: read.error }, 'a job that cannot be read was dropped');
+      },
+      {
+        connection: redis,
+        prefix: keys.prefix,
+        autorun: false,
+        concurrency: 1,
+        lockDuration: tuning.lockMs,
+        stalledInterval: tuning.stalledMs,
+        // A remedy runs at most once: a job whose worker died is never given to another one.
+        maxStalledCount: 0,
+        runRetryDelay: 500,
+      },
+    );
+    worker.on('error', (error) => log.warn({ error: error.message }, 'queue'));
+    worker.on('failed', (job, error) => {
+      const read = unwrap(RemediateJobKind, 'job', job?.data);
+      if (!read.ok) return;
+      log.error({ action: read.value.action, error: error.message }, 'an action was lost');
+      void settleQuietly(createActionStore(redis, cluster).lose(read.value.action));
+    });
+    return worker;
+  }
+
+  async function execute(redis: Redis, act: Remediate, action: string): Promise<void> {
+    const actions = createActionStore(redis, cluster);
+    const read = await actions.get(action);
+    if (!read.ok || read.value === null) {
+      log.error({ action, fault: read.ok ? 'gone' : read.error }, 'an action that cannot be read was not run');
+      return;
+    }
+    const record = read.value;
+    const { publicKeyFile, auditFile } = config.remedies;
+    if (publicKeyFile === undefined || auditFile === undefined) {
+      await actions.refuse(action, 'this worker is not configured for remedies');
+      return;
+    }
+    const approval = verifyApproval(record, {
+      cluster,
+      publicKey: await readFile(publicKeyFile, 'utf8'),
+      now: await actions.now(),
+      selfApproval: config.access.selfApproval,
+    });
+    if (!approval.ok) {
+      log.error({ action, reason: approval.error }, 'an action was refused');
+      await actions.refuse(action, approval.error);
+      return;
+    }
+    const started = await actions.start(action, id);
+    if (!started.ok) {
+      log.warn({ action, standstill: started.error }, 'an action was not started');
+      return;
+    }
+    acting.add(action);
+    try {
+      const audit = createAuditFile(auditFile, redis, cluster);
+      const written = await audit.catchUp();
+      if (!written.ok) {
+        log.error({ action, reason: written.error }, 'what cannot be audited does not happen');
+        await actions.refuse(action, `what cannot be audited does not happen: ${written.error}`);
+        return;
+      }
+      const abort = AbortSignal.timeout(config.timeouts.remedyMs);
+      const result = await settled(
+        act(record.action, { signal: abort, onStep: (step) => void settleQuietly(actions.note(action, step)) }),
+        abort,
+        tuning.stopMs,
+      );
+      if (result.kind === 'error')
+        log.error({ action, error: messageOf(result.error), stack: stackOf(result.error) }, 'a remedy threw');
+      const outcome =
+        result.kind === 'value'
+          ? result.value
+          : unknownOutcome(result.kind === 'error' ? 'it was cut short by an internal error' : 'it did not report back in time');
+      const ended = await actions.end(action, outcome);
+      if (!ended.ok) log.error({ action, standstill: ended.error, outcome }, 'an outcome came too late to be stored');
+      const after = await audit.catchUp();
+      if (!after.ok) log.error({ action, reason: after.error }, 'the audit file is behind');
+    } finally {
+      acting.delete(action);
+    }
+  }
+
+  async function settleQuietly(work: Promise<unknown>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      log.warn({ error: messageOf(error) }, 'Redis did not take a note');
+    }
+  }
+
+  return {
+    id,
+    start: async () => {
+      if (opened !== null) return;
+      opened = open();
+      await opened.subscriber.subscribe(keys.cancels);
+      for (const worker of opened.workers) void settleQuietly(worker.run());
+      await Promise.all(opened.workers.map((worker) => worker.waitUntilReady()));
+      log.info({ cluster, worker: id }, 'worker started');
+    },
+    stop: async () => {
+      if (opened === null) return;
+      const { redis, subscriber, workers, loops } = opened;
+      opened = null;
+      ending.abort();
+      for (const { stop } of attempts.values()) stop('shutdown');
+      // A remedy that has begun is finished. With Redis away nothing can be handed back, and what waits for Redis would
+      // wait for ever: then the connections are cut.
+      const patienceMs = (acting.size > 0 ? config.timeouts.remedyMs : 0) + tuning.stopMs + 2_000;
+      const handedBack = Promise.all(workers.map((worker) => worker.close())).then(async () => {
+        await settleQuietly(createWorkerStore(redis, cluster, ALIVE_MS).leave(id));
+        await Promise.all(loops);
+      });
+      await Promise.race([handedBack, delay(patienceMs, undefined, { ref: false })]);
+      for (const worker of workers) void settleQuietly(worker.disconnect());
+      closeRedis(subscriber);
+      closeRedis(redis);
+      log.info({ cluster, worker: id }, 'worker stopped');
+    },
+  };
+}
+
+type Settled<T> =
+  | { readonly kind: 'value'; readonly value: T }
+  | { readonly kind: 'error'; readonly error: unknown }
+  | { readonly kind: 'hanging' };
+
+/** How a promise ended, or that it still hangs so many milliseconds after it was told to stop. */
+async function settled<T>(work: Promise<T>, signal: AbortSignal, graceMs: number): Promise<Settled<T>> {
+  const finished = work.then(
+    (value): Settled<T> => ({ kind: 'value', value }),
+    (error: unknown): Settled<T> => ({ kind: 'error', error }),
+  );
+  const done = new AbortController();
+  const hanging = (async (): Promise<Settled<T>> => {
+    const aborted = Promise.withResolvers<void>();
+    if (signal.aborted) aborted.resolve();
+    else signal.addEventListener('abort', () => aborted.resolve(), { once: true, signal: done.signal });
+    await aborted.promise;
+    await delay(graceMs, undefined, { signal: done.signal }).catch(() => undefined);
+    return { kind: 'hanging' };
+  })();
+  try {
+    return await Promise.race([finished, hanging]);
+  } finally {
+    done.abort();
+  }
+}
+
+/** Passes on the latest of many values, one at a time and not more often than every so many milliseconds. */
+function createReporter(write: (progress: Progress) => Promise<void>, everyMs: number) {
+  const ended = new AbortController();
+  let latest: Progress | null = null;
+  let writing: Promise<void> | null = null;
+
+  async function pump(): Promise<void> {
+    while (latest !== null && !ended.signal.aborted) {
+      const next = latest;
+      latest = null;
+      // Progress that cannot be stored is not worth a word: the next one says more.
+      await write(next).catch(() => undefined);
+      await delay(everyMs, undefined, { signal: ended.signal }).catch(() => undefined);
+    }
+    writing = null;
+  }
+
+  return {
+    report: (progress: Progress): void => {
+      latest = progress;
+      writing ??= pump();
+    },
+    end: async (): Promise<void> => {
+      ended.abort();
+      await writing;
+    },
+  };
+}
+
+function unknownOutcome(reason: string): RemedyOutcome {
+  return { outcome: 'outcome-unknown', reason, before: [], after: [], verified: [], undo: null };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? '') : '';
+}

@@ -1,0 +1,216 @@
+import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { startRedis, type TestRedis } from '../../test/redis.ts';
+import { plansFor, readVerdict } from '../../test/verdicts.ts';
+import { digestOf, type RemedyOutcome } from '../model/remedy.ts';
+import { type ActionStore, createActionStore } from './actions.ts';
+import { createAuditFile, readAudit, readAuditHead, verifyAudit } from './audit.ts';
+import { newId } from './ids.ts';
+import { closeRedis, connectRedis } from './redis.ts';
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const requester = { user: 'U1', team: 'T1' };
+const approver = { user: 'U2', team: 'T1' };
+const healed: RemedyOutcome = { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: 'u1' };
+
+let server: TestRedis;
+let redis: Redis;
+let actions: ActionStore;
+let directory: string;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = connectRedis(server.url, 'patient', silent);
+  actions = createActionStore(redis, 'lab');
+  directory = await mkdtemp(join(tmpdir(), 'netcheck-audit-'));
+});
+afterAll(async () => {
+  closeRedis(redis);
+  await server.close();
+  await rm(directory, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await redis.flushall();
+});
+
+async function request(approveMs = 60_000): Promise<string> {
+  const [plan] = plansFor(readVerdict('ip-forward-off'));
+  if (plan === undefined) throw new Error('the recording offers no remedy');
+  return (await actions.request({ id: newId('a'), run: 'r1', channel: 'C1', plan, by: requester }, approveMs)).id;
+}
+
+async function approval(id: string, startMs = 60_000) {
+  const expiresAt = (await actions.now()) + startMs;
+  return { action: id, cluster: 'lab', digest: 'd', by: approver, expiresAt, signature: 's' };
+}
+
+async function trail(): Promise<string[]> {
+  return (await readAudit(redis, 'lab', 0)).map((line) => String(JSON.parse(line).event));
+}
+
+async function verify(file: string[] | null = null) {
+  return verifyAudit(await readAudit(redis, 'lab', 0), await readAuditHead(redis, 'lab'), file);
+}
+
+test('an action goes from request to outcome, and every step is in the audit', async () => {
+  const id = await request();
+  const stored = await actions.get(id);
+  if (!stored.ok || stored.value === null) throw new Error('not stored');
+  expect(stored.value).toMatchObject({ state: 'requested', channel: 'C1', revision: 1, approval: null, outcome: null });
+  expect(stored.value.action.digest).toBe(digestOf(stored.value.action));
+  expect(await actions.approve(id, await approval(id))).toEqual({ ok: true, value: 'approved' });
+  expect(await actions.start(id, 'w1')).toEqual({ ok: true, value: 'started' });
+  expect(await actions.end(id, healed)).toEqual({ ok: true, value: 'done' });
+  expect(await actions.get(id)).toMatchObject({
+    value: { state: 'done', revision: 4, outcome: healed, closedAt: expect.any(Number) },
+  });
+  expect(await trail()).toEqual(['requested', 'approved', 'started', 'done']);
+  expect(await verify()).toEqual({ ok: true, value: { lines: 4 } });
+  expect(Math.round((await redis.ttl(`nc:lab:action:${id}`)) / 86_400)).toBe(90);
+});
+
+test('the same remedy on the same thing is open only once, and can be asked for again when that is closed', async () => {
+  const id = await request();
+  expect(await request()).toBe(id);
+  expect(await actions.deny(id, approver, 'not now')).toEqual({ ok: true, value: 'denied' });
+  expect(await request()).not.toBe(id);
+  expect(await trail()).toEqual(['requested', 'denied', 'requested']);
+});
+
+test('of a thousand concurrent approvals and starts one has an effect', async () => {
+  const id = await request();
+  const consent = await approval(id);
+  const approvals = await Promise.all(Array.from({ length: 1_000 }, () => actions.approve(id, consent)));
+  const starts = await Promise.all(Array.from({ length: 1_000 }, (_, index) => actions.start(id, `w${index}`)));
+  expect([approvals, starts].map((all) => all.filter((one) => one.ok).length)).toEqual([1, 1]);
+  expect(await trail()).toEqual(['requested', 'approved', 'started']);
+  expect(await verify()).toMatchObject({ ok: true });
+});
+
+test('steps out of order are refused and leave no line in the audit', async () => {
+  const id = await request();
+  expect(await actions.start(id, 'w')).toEqual({ ok: false, error: { kind: 'state', state: 'requested' } });
+  expect(await actions.end(id, healed)).toEqual({ ok: false, error: { kind: 'state', state: 'requested' } });
+  await actions.deny(id, approver, 'no');
+  expect(await actions.approve(id, await approval(id))).toEqual({ ok: false, error: { kind: 'state', state: 'denied' } });
+  expect(await actions.approve(newId('a'), await approval(id))).toEqual({ ok: false, error: { kind: 'gone' } });
+  expect(await trail()).toEqual(['requested', 'denied']);
+});
+
+test("approval and start are bound to their times on Redis's clock", async () => {
+  const late = await request(-1);
+  expect(await actions.approve(late, await approval(late))).toEqual({ ok: false, error: { kind: 'late', state: 'requested' } });
+  const read = await actions.get(late);
+  if (!read.ok || read.value === null) throw new Error('not stored');
+  expect(await actions.expire(read.value, 1_000)).toBe('expired');
+  const stale = await request();
+  await actions.approve(stale, await approval(stale, -1));
+  expect(await actions.start(stale, 'w')).toEqual({ ok: false, error: { kind: 'late', state: 'approved' } });
+  expect(await trail()).toEqual(['requested', 'expired', 'requested', 'approved']);
+});
+
+test('what was started and never ended has an unknown outcome, and not before its time', async () => {
+  const id = await request();
+  await actions.approve(id, await approval(id));
+  await actions.start(id, 'w');
+  const read = await actions.get(id);
+  if (!read.ok || read.value === null) throw new Error('not stored');
+  expect([await actions.expire(read.value, 60_000), await actions.expire(read.value, -1)]).toEqual([null, 'outcome-unknown']);
+  expect(await actions.end(id, healed)).toEqual({ ok: false, error: { kind: 'state', state: 'outcome-unknown' } });
+});
+
+test('an action whose worker died was not done, or has an unknown outcome', async () => {
+  const waiting = await request();
+  await actions.approve(waiting, await approval(waiting));
+  expect(await actions.lose(waiting)).toEqual({ ok: true, value: 'failed' });
+  expect(await actions.start(waiting, 'w')).toEqual({ ok: false, error: { kind: 'state', state: 'failed' } });
+  const running = await request();
+  await actions.approve(running, await approval(running));
+  await actions.start(running, 'w');
+  expect(await actions.lose(running)).toEqual({ ok: true, value: 'outcome-unknown' });
+  expect(await actions.lose(running)).toEqual({ ok: false, error: { kind: 'state', state: 'outcome-unknown' } });
+});
+
+test('what was told is told once; a change while telling is told again', async () => {
+  const id = await request();
+  expect(await actions.untold()).toEqual([id]);
+  await actions.deny(id, approver, 'no');
+  await actions.told(id, 1);
+  expect(await actions.untold()).toEqual([id]);
+  await actions.told(id, 2);
+  expect(await actions.untold()).toEqual([]);
+});
+
+test('the file gets what Redis has, keeps up, and mends a line that was cut off', async () => {
+  const path = join(directory, 'keeps-up.jsonl');
+  const file = createAuditFile(path, redis, 'lab');
+  const id = await request();
+  expect(await file.catchUp()).toEqual({ ok: true, value: { lines: 1 } });
+  await actions.deny(id, approver, 'no');
+  expect(await verify(await file.lines())).toEqual({ ok: true, value: { lines: 2 } });
+  expect(await file.catchUp()).toEqual({ ok: true, value: { lines: 2 } });
+  await truncate(path, (await readFile(path)).length - 10);
+  expect(await file.catchUp()).toEqual({ ok: true, value: { lines: 2 } });
+  expect(await file.lines()).toEqual(await readAudit(redis, 'lab', 0));
+});
+
+test('a file that cannot be written, was changed, or does not continue in Redis refuses', async () => {
+  await request();
+  const blocked = join(directory, 'a-file');
+  await writeFile(blocked, '');
+  expect(await createAuditFile(join(blocked, 'audit.jsonl'), redis, 'lab').catchUp()).toEqual({
+    ok: false,
+    error: expect.stringContaining('cannot be written'),
+  });
+  const path = join(directory, 'changed.jsonl');
+  const file = createAuditFile(path, redis, 'lab');
+  await file.catchUp();
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, text.replace('U1', 'U9'));
+  expect(await file.catchUp()).toEqual({ ok: false, error: `the audit file ${path} is damaged: line 1 was changed` });
+  await writeFile(path, text);
+  await redis.flushall();
+  expect(await file.catchUp()).toEqual({ ok: false, error: `the audit file ${path} does not continue in Redis` });
+  await appendFile(path, 'x\n');
+  expect(await file.catchUp()).toMatchObject({ ok: false });
+});
+
+test('every edit, removal, insertion and reordering of the audit is found', async () => {
+  for (const reason of ['one', 'two', 'three', 'four']) await actions.deny(await request(), approver, reason);
+  const lines = await readAudit(redis, 'lab', 0);
+  const head = await readAuditHead(redis, 'lab');
+  const index = fc.nat(lines.length - 1);
+  const edited = fc
+    .tuple(index, fc.nat(), fc.string({ minLength: 1, maxLength: 3 }))
+    .map(([i, at, text]) =>
+      lines.map((line, j) => (i === j ? line.slice(0, at % line.length) + text + line.slice((at % line.length) + 1) : line)),
+    );
+  const removed = index.map((i) => lines.filter((_, j) => j !== i));
+  const doubled = index.map((i) => lines.flatMap((line, j) => (i === j ? [line, line] : [line])));
+  const swapped = fc
+    .tuple(index, index)
+    .map(([i, j]) => lines.map((line, k) => (k === i ? lines[j] : k === j ? lines[i] : line) ?? ''));
+  fc.assert(
+    fc.property(fc.oneof(edited, removed, doubled, swapped), (changed) => {
+      fc.pre(isDifferent(changed, lines));
+      expect(verifyAudit(changed, head, null).ok).toBe(false);
+    }),
+    { numRuns: 300 },
+  );
+  fc.assert(
+    fc.property(fc.oneof(edited, doubled, swapped), (changed) => {
+      fc.pre(isDifferent(changed, lines));
+      expect(verifyAudit(lines, head, changed).ok).toBe(false);
+    }),
+    { numRuns: 300 },
+  );
+  expect(verifyAudit(lines, head, lines.slice(0, 2)).ok).toBe(true);
+});
+
+function isDifferent(changed: readonly string[], lines: readonly string[]): boolean {
+  return changed.length !== lines.length || changed.some((line, i) => line !== lines[i]);
+}

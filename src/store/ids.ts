@@ -1,0 +1,9 @@
+import { randomBytes } from 'node:crypto';
+
+// 32 letters and digits: every byte modulo 32 is equally likely.
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** A new id: `r` for runs, `a` for actions, then ten letters and digits of which none is mistaken for another. */
+export function newId(kind: 'r' | 'a'): string {
+  return kind + Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
+}

@@ -1,0 +1,50 @@
+/**
+ * Where everything lies in Redis. What a worker of a cluster may touch begins with `nc:<cluster>:`; what is the bot's
+ * alone (replay protection, the outbox) with `nc-bot:`, so that one ACL user per cluster can be confined to its prefix.
+ */
+export function clusterKeys(cluster: string) {
+  const prefix = `nc:${cluster}`;
+  return {
+    prefix,
+    run: (id: string) => `${prefix}:run:${id}`,
+    verdict: (id: string) => `${prefix}:verdict:${id}`,
+    proposals: (id: string) => `${prefix}:proposals:${id}`,
+    bundle: (id: string) => `${prefix}:bundle:${id}`,
+    progress: (id: string) => `${prefix}:progress:${id}`,
+    active: `${prefix}:active`,
+    activeOf: (user: string) => `${prefix}:active:${user}`,
+    untold: `${prefix}:untold`,
+    recent: `${prefix}:recent`,
+    same: (fingerprint: string) => `${prefix}:same:${fingerprint}`,
+    events: `${prefix}:events`,
+    cancels: `${prefix}:cancels`,
+    workers: `${prefix}:workers`,
+    nodes: `${prefix}:nodes`,
+    action: (id: string) => `${prefix}:action:${id}`,
+    actionProgress: (id: string) => `${prefix}:action-progress:${id}`,
+    openActions: `${prefix}:actions`,
+    openActionFor: (fingerprint: string) => `${prefix}:action-for:${fingerprint}`,
+    untoldActions: `${prefix}:actions-untold`,
+    audit: `${prefix}:audit`,
+    auditHead: `${prefix}:audit-head`,
+  } as const;
+}
+
+/** The bot's own keys. `ref` is `CLUSTER/RUN`. */
+export const botKeys = {
+  replay: (signature: string) => `nc-bot:seen:${signature}`,
+  outbox: (ref: string) => `nc-bot:outbox:${ref}`,
+  outboxOrder: (ref: string) => `nc-bot:outbox-order:${ref}`,
+  outboxDue: 'nc-bot:outbox-due',
+  outboxLease: 'nc-bot:outbox-lease',
+  outboxWake: 'nc-bot:outbox-wake',
+} as const;
+
+/** How long things are kept, in seconds. */
+export const KEEP = {
+  run: 14 * 86_400,
+  bundle: 86_400,
+  progress: 3_600,
+  closedAction: 90 * 86_400,
+  signature: 600,
+} as const;

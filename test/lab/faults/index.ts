@@ -1,0 +1,185 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { nearNames } from '../../../src/model/near-names.ts';
+import type { Handle } from '../handle.ts';
+import { messageOf } from '../run.ts';
+import { agentHangs, agentMissing, execDropped, execForbidden } from './agents.ts';
+import { corednsBlackholed, corednsDown, corednsServfail } from './dns.ts';
+import type { At, Fault } from './fault.ts';
+import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
+import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
+import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
+import { staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import {
+  flannelFdbMissing,
+  flannelFdbStale,
+  flannelNeighbourMissing,
+  flannelNeighbourStale,
+  flannelRouteMissing,
+  flannelRouteStale,
+  vxlanPortMismatch,
+  vxlanPortTaken,
+  vxlanVniMismatch,
+} from './overlay.ts';
+import {
+  pathMtuBlackHole,
+  rackCutNode,
+  rackDropApiServer,
+  rackDropIp,
+  rackDropKubeletPort,
+  rackDropPair,
+  rackDropPairOneWay,
+  rackLossOneWay,
+  rackSplitGroups,
+  vxlanPortBlocked,
+  vxlanPortBlockedOneWay,
+} from './rack.ts';
+import { kubernetesServiceRulesMissing, networkPolicyDefaultDeny } from './services.ts';
+import { otherNode } from './where.ts';
+
+/** Every fault that can be put into a lab, by its name. */
+export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
+  [
+    ipForwardOff,
+    ipForwardOffByFile,
+    forwardingOffOnInterface,
+    forwardRejectLegacy,
+    forwardRejectIptablesNft,
+    forwardDropNft,
+    inputDropVxlan,
+    foreignFirewallFirewalld,
+    foreignFirewallUfw,
+    staleNeighbour,
+    staleNeighbourPermanent,
+    pathMtuBlackHole,
+    vxlanPortBlocked,
+    vxlanPortBlockedOneWay,
+    vxlanVniMismatch,
+    vxlanPortMismatch,
+    vxlanPortTaken,
+    flannelFdbMissing,
+    flannelFdbStale,
+    flannelNeighbourMissing,
+    flannelNeighbourStale,
+    flannelRouteMissing,
+    flannelRouteStale,
+    icmpFiltered,
+    corednsDown,
+    corednsBlackholed,
+    corednsServfail,
+    kubernetesServiceRulesMissing,
+    networkPolicyDefaultDeny,
+    rackCutNode,
+    rackDropIp,
+    rackDropPair,
+    rackDropPairOneWay,
+    rackLossOneWay,
+    rackSplitGroups,
+    rackDropKubeletPort,
+    rackDropApiServer,
+    agentMissing,
+    agentHangs,
+    execDropped,
+    execForbidden,
+  ].map((fault) => [fault.name, fault]),
+);
+
+const Active = z.array(
+  z.strictObject({
+    name: z.string(),
+    at: z.strictObject({ node: z.string(), peer: z.string() }),
+    saved: z.record(z.string(), z.string()),
+  }),
+);
+type Active = z.infer<typeof Active>;
+
+/**
+ * Puts a fault into a lab, proves that it is there and returns where. Without a place it takes the second node, and the
+ * third as its peer, as far as there are so many. Throws for an unknown fault or node, for one that is there already, and
+ * when the proof fails; the fault is taken out again then.
+ */
+export async function injectFault(lab: Handle, name: string, place: Partial<At> = {}): Promise<{ fault: Fault; at: At }> {
+  const fault = findFault(name);
+  const at = choosePlace(lab, fault, place);
+  const active = readActive(lab);
+  if (active.some((other) => other.name === name && (fault.placement === 'cluster' || other.at.node === at.node))) {
+    throw new Error(`${name} is there already: heal it first`);
+  }
+  const saved = await fault.inject(lab, at);
+  writeActive(lab, [...active, { name, at, saved }]);
+  try {
+    await fault.prove(lab, at);
+  } catch (error) {
+    await healFault(lab, name, at.node);
+    throw new Error(`${name} was not really there after it was put in: ${messageOf(error)}`, { cause: error });
+  }
+  return { fault, at };
+}
+
+/**
+ * Takes a fault out of a lab again, from one node or from wherever it is, and empties the nodes' learnt neighbours and
+ * connection tracking, so that nothing remembers it. Throws when it is not there.
+ */
+export async function healFault(lab: Handle, name: string, node?: string): Promise<void> {
+  const fault = findFault(name);
+  const active = readActive(lab);
+  const healed = active.filter((other) => other.name === name && (node === undefined || other.at.node === node));
+  if (healed.length === 0) {
+    const there = active.map((other) => other.name).join(', ') || 'none';
+    throw new Error(`${name} is not in this lab (there: ${there})`);
+  }
+  for (const { at, saved } of healed) await fault.heal(lab, at, saved);
+  writeActive(
+    lab,
+    active.filter((other) => !healed.includes(other)),
+  );
+  const names = lab.topology.nodes.map((each) => each.name).join(' ');
+  await lab.sh('rack', `for n in ${names}; do ip -n $n neigh flush all; ip netns exec $n conntrack -F 2>/dev/null; done`);
+}
+
+/** What a fault is put at, in words: `on node-2`, `from node-2 to node-3`. */
+export function describePlace(fault: Fault, at: At): string {
+  if (fault.placement === 'cluster') return 'in the whole lab';
+  return fault.placement === 'node' ? `on ${at.node}` : `from ${at.node} to ${at.peer}`;
+}
+
+/** The fault of this name. Throws with near names when there is none. */
+function findFault(name: string): Fault {
+  const fault = FAULTS[name];
+  if (fault !== undefined) return fault;
+  const near = nearNames(name, Object.keys(FAULTS));
+  const meant = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`;
+  throw new Error(`there is no fault '${name}'.${meant} List them with: npm run lab -- faults`);
+}
+
+function choosePlace(lab: Handle, fault: Fault, place: Partial<At>): At {
+  if (fault.placement === 'cluster' && (place.node ?? place.peer) !== undefined)
+    throw new Error(`${fault.name} concerns the whole lab: it takes no node`);
+  if (fault.placement === 'node' && place.peer !== undefined)
+    throw new Error(`${fault.name} is put on one node: it takes no peer`);
+  const [first, second, third] = lab.topology.nodes;
+  const node = place.node ?? (second ?? first)?.name ?? '';
+  lab.node(node);
+  const peer = place.peer ?? (third !== undefined && third.name !== node ? third.name : otherNode(lab, node)) ?? node;
+  lab.node(peer);
+  if (fault.placement === 'pair' && node === peer) throw new Error(`${fault.name} needs two different nodes, not ${node} twice`);
+  return { node, peer };
+}
+
+function activeFile(lab: Handle): string {
+  return join(lab.directory, 'faults.json');
+}
+
+function readActive(lab: Handle): Active {
+  try {
+    return Active.parse(JSON.parse(readFileSync(activeFile(lab), 'utf8')));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function writeActive(lab: Handle, active: Active): void {
+  writeFileSync(activeFile(lab), JSON.stringify(active));
+}

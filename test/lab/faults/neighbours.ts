@@ -1,0 +1,81 @@
+import type { Handle } from '../handle.ts';
+import { type Fault, failedBy } from './fault.ts';
+import { expectPackets, ping } from './packets.ts';
+import { otherNode } from './where.ts';
+
+/** The MAC address of a network card that is not there any more. */
+const OLD_MAC = '02:00:0a:1c:de:ad';
+
+/** An hour, in milliseconds: how long an entry counts as reachable without being asked again. */
+const LONG = 3_600_000;
+
+function stale(name: string, title: string, state: 'reachable' | 'permanent'): Fault {
+  return {
+    name,
+    row: 'N10',
+    title,
+    placement: 'pair',
+    async inject(lab, at) {
+      const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
+      const saved = {
+        own: await describeEntry(lab, node.name, peer.ip),
+        peers: await describeEntry(lab, peer.name, node.ip),
+        reachable: await lab.sh(node.name, 'ip ntable show name arp_cache dev eth0'),
+        peersReachable: await lab.sh(peer.name, 'ip ntable show name arp_cache dev eth0'),
+      };
+      // The peer must not ask who has the node's address: its question would correct the entry.
+      await lab.sh(peer.name, entry(node.ip, node.mac, 'reachable'));
+      await lab.sh(node.name, entry(peer.ip, OLD_MAC, state));
+      return saved;
+    },
+    async prove(lab, at) {
+      const third = otherNode(lab, at.node, at.peer);
+      await expectPackets(lab, {
+        pass:
+          third === null
+            ? [ping(at.node, lab.node(at.node).ip)]
+            : [ping(at.node, lab.node(third).ip), ping(third, lab.node(at.peer).ip)],
+        fail: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, lab.node(at.node).ip)],
+      });
+    },
+    async heal(lab, at, saved) {
+      const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
+      await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
+      await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
+    },
+    expects: (_lab, at) => failedBy('stale-neighbour', 'L2', at, { nodes: [at.node, at.peer], mentions: [OLD_MAC] }),
+  };
+}
+
+function entry(ip: string, mac: string, state: string): string {
+  return `ip ntable change name arp_cache dev eth0 base_reachable ${LONG}
+ip neigh replace ${ip} lladdr ${mac} dev eth0 nud ${state}`;
+}
+
+/** What `ip neigh` says of an entry, or nothing. */
+function describeEntry(lab: Handle, node: string, ip: string): Promise<string> {
+  return lab.sh(node, `ip neigh show to ${ip} dev eth0`);
+}
+
+async function restore(lab: Handle, node: string, ip: string, mac: string, before: string, ntable: string): Promise<void> {
+  const reachable = /base_reachable (\d+)/.exec(ntable)?.[1] ?? '30000';
+  const isPermanent = before.includes('PERMANENT');
+  await lab.sh(
+    node,
+    `ip ntable change name arp_cache dev eth0 base_reachable ${reachable}
+ip neigh del ${ip} dev eth0 2>/dev/null || :
+${isPermanent ? `ip neigh replace ${ip} lladdr ${mac} dev eth0 nud permanent` : ''}`,
+  );
+}
+
+export const staleNeighbour = stale(
+  'stale-neighbour',
+  "a node's learnt neighbour entry for another node has an old MAC",
+  'reachable',
+);
+
+export const staleNeighbourPermanent = stale(
+  'stale-neighbour-permanent',
+  "a node's neighbour entry for another node has an old MAC and was set by hand",
+  'permanent',
+);

@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto';
+import { CLUSTER, type LabNode, podsOf, RACK, type Topology } from './topology.ts';
+
+/*
+ * The packet filter and NAT rules of a healthy node, as kube-proxy (iptables mode), the kubelet and flanneld write them.
+ * Sources: kubernetes pkg/proxy/iptables/proxier.go and pkg/kubelet/kubelet_network_linux.go (1.31), flannel
+ * pkg/trafficmngr/iptables/iptables.go (0.26); compared with what iptables-save prints on such nodes.
+ */
+
+/** One port of a Service with a ClusterIP, and the `IP:PORT` pairs behind it. */
+export type ServicePort = {
+  readonly service: string;
+  readonly name: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly clusterIP: string;
+  readonly port: number;
+  readonly endpoints: readonly string[];
+};
+
+/** Every Service port of a lab. */
+export function servicePorts(topology: Topology): ServicePort[] {
+  const dns = { service: 'kube-system/kube-dns', clusterIP: CLUSTER.dnsService } as const;
+  const at = (role: 'coredns' | 'web', port: number): string[] => podsOf(topology, role).map((pod) => `${pod.ip}:${port}`);
+  return [
+    {
+      service: 'default/kubernetes',
+      name: 'https',
+      protocol: 'tcp',
+      clusterIP: CLUSTER.apiService,
+      port: 443,
+      endpoints: [`${RACK.controlPlane.ip}:${CLUSTER.apiPort}`],
+    },
+    { ...dns, name: 'dns', protocol: 'udp', port: 53, endpoints: at('coredns', 53) },
+    { ...dns, name: 'dns-tcp', protocol: 'tcp', port: 53, endpoints: at('coredns', 53) },
+    { ...dns, name: 'metrics', protocol: 'tcp', port: 9153, endpoints: at('coredns', 9153) },
+    {
+      service: 'default/web',
+      name: 'http',
+      protocol: 'tcp',
+      clusterIP: CLUSTER.webService,
+      port: 80,
+      endpoints: at('web', 8080),
+    },
+  ];
+}
+
+/** The chain of a Service port: `KUBE-SVC-` and 16 characters of a hash, as kube-proxy computes it. */
+export function serviceChain(port: Pick<ServicePort, 'service' | 'name' | 'protocol'>): string {
+  return `KUBE-SVC-${chainHash(portName(port) + port.protocol)}`;
+}
+
+/** The chain of one endpoint (`IP:PORT`) of a Service port. */
+export function endpointChain(port: Pick<ServicePort, 'service' | 'name' | 'protocol'>, endpoint: string): string {
+  return `KUBE-SEP-${chainHash(portName(port) + port.protocol + endpoint)}`;
+}
+
+/** The part of the rules that is the same on every node of a lab: the chains of the Services, and what is in them. */
+export type ServiceSections = { readonly chains: string; readonly rules: string };
+
+export function serviceSections(topology: Topology): ServiceSections {
+  const ports = servicePorts(topology);
+  const chains = ports.flatMap((port) => [
+    serviceChain(port),
+    ...port.endpoints.map((endpoint) => endpointChain(port, endpoint)),
+  ]);
+  return {
+    chains: chains.map((chain) => `:${chain} - [0:0]\n`).join(''),
+    rules: ports.map((port) => serviceRules(port, topology.clusterCIDR)).join(''),
+  };
+}
+
+/** What a healthy node's rules are, as input of `iptables-restore --noflush`. */
+export function nodeRules(topology: Topology, node: LabNode, services: ServiceSections): string {
+  return `*mangle
+:KUBE-IPTABLES-HINT - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+:KUBE-PROXY-CANARY - [0:0]
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:FLANNEL-FWD - [0:0]
+:KUBE-EXTERNAL-SERVICES - [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-FORWARD - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+:KUBE-NODEPORTS - [0:0]
+:KUBE-PROXY-CANARY - [0:0]
+:KUBE-PROXY-FIREWALL - [0:0]
+:KUBE-SERVICES - [0:0]
+-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+-A INPUT -m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS
+-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
+-A INPUT -j KUBE-FIREWALL
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+-A OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -j KUBE-FIREWALL
+-A FLANNEL-FWD -s ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT
+-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:FLANNEL-POSTRTG - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-NODEPORTS - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:KUBE-PROXY-CANARY - [0:0]
+:KUBE-SERVICES - [0:0]
+${services.chains}-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
+-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+${masqueradeRules(topology.clusterCIDR, node.podCIDR)}-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
+-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully
+${services.rules}-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
+COMMIT
+`;
+}
+
+function masqueradeRules(clusterCIDR: string, podCIDR: string): string {
+  return [
+    '-m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN',
+    `-s ${podCIDR} -d ${clusterCIDR} -m comment --comment "flanneld masq" -j RETURN`,
+    `-s ${clusterCIDR} -d ${podCIDR} -m comment --comment "flanneld masq" -j RETURN`,
+    `! -s ${clusterCIDR} -d ${podCIDR} -m comment --comment "flanneld masq" -j RETURN`,
+    `-s ${clusterCIDR} ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully`,
+    `! -s ${clusterCIDR} -d ${clusterCIDR} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully`,
+  ]
+    .map((rule) => `-A FLANNEL-POSTRTG ${rule}\n`)
+    .join('');
+}
+
+/** The rules of one Service port in the nat table: its match in KUBE-SERVICES, its chain, and a chain per endpoint. */
+function serviceRules(port: ServicePort, clusterCIDR: string): string {
+  const { protocol, endpoints } = port;
+  const name = portName(port);
+  const chain = serviceChain(port);
+  const match = `-d ${port.clusterIP}/32 -p ${protocol} -m comment --comment "${name} cluster IP" -m ${protocol} --dport ${port.port}`;
+  const rules = [
+    `-A KUBE-SERVICES ${match} -j ${chain}`,
+    `-A ${chain} ! -s ${clusterCIDR} ${match} -j KUBE-MARK-MASQ`,
+    ...endpoints.map((endpoint, index) => {
+      const left = endpoints.length - index;
+      const share = left === 1 ? '' : ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}`;
+      return `-A ${chain} -m comment --comment "${name} -> ${endpoint}"${share} -j ${endpointChain(port, endpoint)}`;
+    }),
+    ...endpoints.flatMap((endpoint) => [
+      `-A ${endpointChain(port, endpoint)} -s ${endpoint.split(':')[0]}/32 -m comment --comment "${name}" -j KUBE-MARK-MASQ`,
+      `-A ${endpointChain(port, endpoint)} -p ${protocol} -m comment --comment "${name}" -m ${protocol} -j DNAT --to-destination ${endpoint}`,
+    ]),
+  ];
+  return rules.map((rule) => `${rule}\n`).join('');
+}
+
+function portName(port: Pick<ServicePort, 'service' | 'name'>): string {
+  return `${port.service}:${port.name}`;
+}
+
+const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+
+/** The first 16 characters of the base32 form (RFC 4648) of a SHA-256. */
+function chainHash(text: string): string {
+  const digest = createHash('sha256').update(text).digest().subarray(0, 10);
+  const bits = [...digest].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  return (bits.match(/.{5}/g) ?? []).map((group) => BASE32[Number.parseInt(group, 2)]).join('');
+}
