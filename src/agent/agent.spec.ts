@@ -200,6 +200,8 @@ test('tells the ways apart in which an exchange can end', async () => {
         { id: 'known', method: 'dns', ip, port: ports.dns, name: 'known.test' },
         { id: 'unknown', method: 'dns', ip, port: ports.dns, name: 'unknown.test' },
         { id: 'nobody', method: 'dns', ip, port: closedPort, name: 'known.test' },
+        // Broadcast, which the kernel does not let a socket connect to.
+        { id: 'forbidden', method: 'dns', ip: '255.255.255.255', port: ports.dns, name: 'known.test' },
       ],
     },
   });
@@ -214,6 +216,7 @@ test('tells the ways apart in which an exchange can end', async () => {
     ['known', 'ok', 1, '192.0.2.7'],
     ['unknown', 'NXDOMAIN', 1, ''],
     ['nobody', 'ECONNREFUSED', 1, 'recvmsg'],
+    ['forbidden', 'EACCES', 1, 'connect'],
   ]);
   expect(outcomes.find(({ id }) => id === 'silent')?.attempts).toBe(2);
 });

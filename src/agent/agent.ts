@@ -1,10 +1,12 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Evidence } from '../model/evidence.ts';
 import type { FromAgent, Operation, Task, ToAgent } from '../model/wire/agent.ts';
 import { AGENT_PROTOCOL, createFrameReader, encodeFrame, MAX_FRAME_BYTES, SILENCE_MS } from '../model/wire/frames.ts';
 import { createProcesses, killGroup, now } from './command.ts';
 import { carryOut, failure, type Templates, type Workplace } from './operations.ts';
+import { createPings } from './ping.ts';
 
 export type AgentOptions = {
   readonly version: string;
@@ -35,7 +37,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     root,
     processes: createProcesses(),
     pod: null,
-    answered: { node: new Set(), pod: new Set() },
+    pings: { node: createPings(), pod: createPings() },
     listener: null,
   };
   const frames = createFrameReader(MAX_FRAME_BYTES);
@@ -158,13 +160,26 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     });
   }
 
+  /** All side by side; between the beginnings, each of which takes its time, what has come in is heard. */
+  async function inTurn(tasks: readonly Task[]): Promise<void> {
+    const running: Promise<void>[] = [];
+    for (const task of tasks) {
+      running.push(perform(task));
+      await nextTurn();
+    }
+    await Promise.all(running);
+  }
+
   async function performAll(round: number, tasks: readonly Task[]): Promise<void> {
     // The way into the pod comes first: other tasks of the round may need it.
     const isWay = ({ operation }: Task): boolean => operation.op === 'find' || operation.op === 'enter';
     const isInside = ({ operation }: Task): boolean => operation.in === 'pod';
-    const onNode = Promise.all(tasks.filter((task) => !isWay(task) && !isInside(task)).map(perform));
-    await Promise.all(tasks.filter(isWay).map(perform));
-    await Promise.all(tasks.filter(isInside).map(perform));
+    // What waits for silence has to find the pings underway.
+    const isPing = ({ operation }: Task): boolean => operation.op === 'ping';
+    const ordered = [...tasks.filter(isPing), ...tasks.filter((task) => !isPing(task))];
+    const onNode = inTurn(ordered.filter((task) => !isWay(task) && !isInside(task)));
+    await inTurn(ordered.filter(isWay));
+    await inTurn(ordered.filter(isInside));
     await onNode;
     say({ type: 'done', round });
   }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Exchange, ExchangeOutcome } from '../model/wire/agent.ts';
 import { dialogueOf } from './dialogue.ts';
 import { TIMED_OUT, type Transport } from './transport.ts';
@@ -7,17 +8,25 @@ export type Pace = { readonly attempts: number; readonly everyMs: number; readon
 
 type Attempt = { readonly result: string; readonly detail: string; readonly ms: number };
 
+/** So many exchanges are begun before what has come in meanwhile is heard. */
+const BURST = 8;
+
 /**
- * Tries each exchange, all of them at once. A further attempt, each from a fresh source port, starts every `everyMs` as
+ * Tries each exchange, all of them side by side. A further attempt, each from a fresh source port, starts every `everyMs` as
  * long as nothing has been answered: one lost SYN is not a dead path. An error that the other side or the kernel
  * answered with ends it.
  */
-export function runExchanges(
+export async function runExchanges(
   exchanges: readonly Exchange[],
   pace: Pace,
   transport: Transport,
 ): Promise<readonly ExchangeOutcome[]> {
-  return Promise.all(exchanges.map((exchange) => runExchange(exchange, pace, transport)));
+  const running: Promise<ExchangeOutcome>[] = [];
+  for (const exchange of exchanges) {
+    if (running.length % BURST === BURST - 1) await nextTurn();
+    running.push(runExchange(exchange, pace, transport));
+  }
+  return Promise.all(running);
 }
 
 function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Promise<ExchangeOutcome> {
@@ -35,8 +44,10 @@ function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Prom
       resolve({ id: exchange.id, attempts: started, answered, ...last });
     };
     const tryOnce = (): void => {
+      if (settled) return;
       started += 1;
-      if (started < pace.attempts) timer = setTimeout(tryOnce, pace.everyMs);
+      // On a starved node the timer comes late, and so may the answer: that one is heard first.
+      if (started < pace.attempts) timer = setTimeout(() => setImmediate(tryOnce), pace.everyMs);
       void attempt(exchange, pace.timeoutMs, transport).then((outcome) => {
         ended += 1;
         if (settled) return;

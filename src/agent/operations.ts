@@ -1,12 +1,12 @@
 import { isIP } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Evidence } from '../model/evidence.ts';
+import { messageOf } from '../model/text.ts';
 import type { Operation, Task } from '../model/wire/agent.ts';
 import { type Bounds, now, type Processes, runCommand } from './command.ts';
 import { type Listener, listen, send } from './datagrams.ts';
 import { runExchanges } from './exchange.ts';
 import { readFiles } from './files.ts';
-import { ping, SILENT_AFTER_MS } from './ping.ts';
+import { type Pings, ping } from './ping.ts';
 import { findPodProcess } from './pod-process.ts';
 import { fromHere, fromInside } from './transport.ts';
 
@@ -22,8 +22,7 @@ export type Workplace = {
   readonly root: string;
   readonly processes: Processes;
   pod: number | null;
-  /** Targets that have answered a ping, in either namespace. */
-  readonly answered: { readonly node: Set<string>; readonly pod: Set<string> };
+  readonly pings: { readonly node: Pings; readonly pod: Pings };
   listener: Listener | null;
 };
 
@@ -41,7 +40,7 @@ export async function carryOut(task: Task, workplace: Workplace, report: Report)
   try {
     await OPERATIONS[task.operation.op](task.operation as never, { task, bounds, workplace, report, startedMs });
   } catch (error) {
-    report(task.key, failure(task.operation, error instanceof Error ? error.message : String(error), startedMs, 'failed'));
+    report(task.key, failure(task.operation, messageOf(error), startedMs, 'failed'));
   }
 }
 
@@ -67,7 +66,7 @@ const OPERATIONS: Operations = {
   async ping(operation, { task, bounds, workplace, report }) {
     report(
       task.key,
-      await ping(operation, workplace.answered[operation.in], wayInto(operation.in, workplace), bounds, workplace.processes),
+      await ping(operation, workplace.pings[operation.in], wayInto(operation.in, workplace), bounds, workplace.processes),
     );
   },
   async arp({ dev, targets }, { bounds, workplace, report }) {
@@ -77,8 +76,9 @@ const OPERATIONS: Operations = {
   },
   async exchange(operation, { task, workplace, report, startedMs }) {
     const transport = operation.in === 'node' ? fromHere : fromInside(wayInto('pod', workplace), workplace.processes);
-    if (operation.ifSilent) await sleep(SILENT_AFTER_MS);
-    const wanted = operation.exchanges.filter(({ ip }) => !operation.ifSilent || !workplace.answered[operation.in].has(ip));
+    const pings = workplace.pings[operation.in];
+    if (operation.ifSilent) await pings.silence;
+    const wanted = operation.exchanges.filter(({ ip }) => !operation.ifSilent || !pings.answered.has(ip));
     const outcomes = await runExchanges(wanted, operation, transport);
     report(task.key, printed(['exchange'], outcomes, startedMs));
   },

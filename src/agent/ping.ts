@@ -4,31 +4,54 @@ import { type Bounds, type Processes, runCommand } from './command.ts';
 
 type Ping = Extract<Operation, { op: 'ping' }>;
 
-/** A target that has answered nothing for this long is silent: it is asked in other ways as well. Milliseconds. */
-export const SILENT_AFTER_MS = 300;
+/** A target that has not answered so long after it could have is silent: it is asked in other ways as well. Milliseconds. */
+const SILENT_AFTER_MS = 200;
+
+/** The pause between any two packets, in milliseconds. */
+const GAP_MS = 1;
+
+/**
+ * What is known of the pings of one network namespace: the targets that have answered, and when those that have not may be
+ * called silent. On a starved node that is late: counted from the first reply, not from when the ping was asked for.
+ */
+export type Pings = { readonly answered: Set<string>; silence: Promise<void> };
+
+export function createPings(): Pings {
+  return { answered: new Set(), silence: Promise.resolve() };
+}
 
 /** IPv4 and ICMP headers, in bytes: what fping's size does not count. */
 const HEADERS = 28;
 
 /**
- * One fping for all targets. Its replies are watched as they come and noted in `answered`, so that silence can be followed
- * up while it still waits.
+ * One fping for all targets. Its replies are watched as they come and noted in `pings`, so that silence can be followed up
+ * while it still waits.
  */
 export function ping(
   operation: Ping,
-  answered: Set<string>,
+  pings: Pings,
   enter: readonly string[],
   bounds: Bounds,
   processes: Processes,
 ): Promise<Evidence> {
   let rest = '';
-  return runCommand([...enter, ...fpingArgv(operation)], bounds, processes, (text) => {
+  const silence = Promise.withResolvers<void>();
+  let timer: NodeJS.Timeout | undefined;
+  if (operation.until === 'sent') pings.silence = silence.promise;
+  const ended = runCommand([...enter, ...fpingArgv(operation)], bounds, processes, (text) => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {
-      if (line.includes(' bytes, ')) answered.add(line.slice(0, line.indexOf(' ')));
+      if (!line.includes(' bytes, ')) continue;
+      pings.answered.add(line.slice(0, line.indexOf(' ')));
+      timer ??= setTimeout(silence.resolve, operation.targets.length * GAP_MS + SILENT_AFTER_MS);
     }
   });
+  void ended.then(() => {
+    clearTimeout(timer);
+    silence.resolve();
+  });
+  return ended;
 }
 
 /**
@@ -40,5 +63,5 @@ function fpingArgv({ count, everyMs, timeoutMs, bytes, df, until, targets }: Pin
     until === 'sent'
       ? [`-c${count}`, `-p${everyMs}`, `-t${timeoutMs}`]
       : [`-r${count - 1}`, '-B1', `-t${Math.floor(timeoutMs / count)}`];
-  return ['fping', ...pace, '-i1', `-b${bytes - HEADERS}`, ...(df ? ['-M'] : []), ...targets];
+  return ['fping', ...pace, `-i${GAP_MS}`, `-b${bytes - HEADERS}`, ...(df ? ['-M'] : []), ...targets];
 }

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { messageOf } from '../model/text.ts';
 import { readPublicKey, serveRemedy } from './remedy.ts';
 
 const key = process.env['NETCHECK_APPROVAL_KEY'] ?? '/etc/netcheck/approval-key.pub';
@@ -16,7 +17,7 @@ serveRemedy({
     process.stdin.destroy();
   },
   (error: unknown) => {
-    process.stderr.write(`netcheck-agent: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`netcheck-agent: ${messageOf(error)}\n`);
     process.exit(3);
   },
 );

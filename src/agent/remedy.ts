@@ -1,9 +1,11 @@
-import { createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { Citation } from '../model/finding.ts';
 import { type Action, approvalBytes, digestOf } from '../model/remedy.ts';
+import { fail, ok, type Result } from '../model/result.ts';
+import { messageOf } from '../model/text.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyOrder, type RemedyReport } from '../model/wire/remedy.ts';
 import { REMEDIES } from '../remedies/index.ts';
@@ -34,9 +36,10 @@ const COMMAND = { deadlineMs: 10_000, maxBytes: 1024 * 1024 };
 /**
  * Carries out one approved action, at most once: verifies the approval, claims the action with a file on the host, reads
  * the state again, and only if the finding still holds runs the commands. Once claimed it goes on even when the worker
- * is gone. Resolves with the exit status.
+ * is gone. Resolves with the exit status; rejects, before it says anything, when the public key cannot be used.
  */
 export async function serveRemedy(options: RemedyAgentOptions): Promise<number> {
+  const key = createPublicKey(options.publicKey);
   const say = (report: RemedyReport): void => void options.output.write(encodeFrame(report));
   say({ type: 'ready', node: options.node });
   const order = await readOrder(options.input);
@@ -44,7 +47,7 @@ export async function serveRemedy(options: RemedyAgentOptions): Promise<number> 
     say({ type: 'refused', reason: 'the order is not one that this agent understands', before: [] });
     return 2;
   }
-  const refusal = refusalOf(order, options);
+  const refusal = refusalOf(order, options, key);
   if (refusal !== null) {
     say({ type: 'refused', reason: refusal, before: [] });
     return 1;
@@ -66,13 +69,12 @@ async function readOrder(input: Readable): Promise<RemedyOrder | null> {
 }
 
 /** Why an order is refused before anything is touched, or null. */
-function refusalOf({ cluster, action }: RemedyOrder, { node, publicKey, clock }: RemedyAgentOptions): string | null {
+function refusalOf({ cluster, action }: RemedyOrder, { node, clock }: RemedyAgentOptions, key: KeyObject): string | null {
   if (!/^[A-Za-z0-9-]{1,64}$/.test(action.id)) return 'the action has no proper id';
   if (action.cluster !== cluster) return `the action is for the cluster ${action.cluster}`;
   if (action.target.node !== node) return `the action is for the node ${action.target.node}, this is ${node}`;
   const digest = digestOf(action);
   if (digest !== action.digest) return 'the action is not the one that its digest was made of';
-  const key = createPublicKey(publicKey);
   const valid = action.approvals.filter(({ signature, ...approval }) => {
     const covers = approval.action === action.id && approval.cluster === cluster && approval.digest === digest;
     return covers && verify(null, approvalBytes(approval), key, Buffer.from(signature, 'base64'));
@@ -87,7 +89,7 @@ async function carryOut(
   { root, node }: RemedyAgentOptions,
   say: (report: RemedyReport) => void,
 ): Promise<number> {
-  const remedy: AnyRemedy | undefined = REMEDIES[action.remedy];
+  const remedy: AnyRemedy | undefined = Object.hasOwn(REMEDIES, action.remedy) ? REMEDIES[action.remedy] : undefined;
   const refuse = (reason: string, before: Citation[] = []): number => {
     say({ type: 'refused', reason, before });
     return 1;
@@ -102,16 +104,22 @@ async function carryOut(
   say({ type: 'claimed' });
   const host = createHost();
   const cited = (state: unknown): Citation[] => remedy.describe(params.data, state).map((item) => ({ where: node, ...item }));
-  const prior: unknown = await remedy.read(params.data, host);
+  const read = await attempt((): Promise<unknown> => remedy.read(params.data, host));
+  if (!read.ok) return refuse(`the state cannot be read: ${read.error}`);
+  const prior = read.value;
   const before = cited(prior);
   const obsolete = remedy.obsolete(params.data, prior);
-  if (obsolete !== null) return refuse(obsolete, before);
+  if (obsolete !== null) return refuse(`the finding no longer holds: ${obsolete}`, before);
   write(root, `${action.id}.prior.json`, JSON.stringify({ action: action.id, remedy: remedy.id, params: params.data, prior }));
   say({ type: 'acting', before });
-  const error = await runAll(commands, host);
-  const after = cited(await remedy.read(params.data, host));
-  say({ type: 'done', before, after, error });
-  return error === null ? 0 : 1;
+  const ran = await attempt(async () => {
+    for (const argv of commands) await host.run(argv);
+  });
+  // What ran is done, whether or not the state can be read again: the probes say whether it helped.
+  const later = await attempt((): Promise<unknown> => remedy.read(params.data, host));
+  const undo = remedy.undoCommands(params.data, prior).map((argv) => [...argv]);
+  say({ type: 'done', before, after: later.ok ? cited(later.value) : [], error: ran.ok ? null : ran.error, undo });
+  return ran.ok ? 0 : 1;
 }
 
 function createHost(): Host {
@@ -128,13 +136,12 @@ function createHost(): Host {
   };
 }
 
-/** Runs commands in order until one fails; returns what went wrong, or null. */
-async function runAll(commands: readonly (readonly string[])[], host: Host): Promise<string | null> {
+/** What some work returned, or what it failed with, in words. */
+async function attempt<T>(work: () => Promise<T>): Promise<Result<T, string>> {
   try {
-    for (const argv of commands) await host.run(argv);
-    return null;
+    return ok(await work());
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return fail(messageOf(error));
   }
 }
 

@@ -42,22 +42,28 @@ const overTcp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
 const overUdp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
   new Promise((resolve) => {
     const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4');
+    let isOver = false;
     const finish = (result: Answer): void => {
+      if (isOver) return;
+      isOver = true;
       clearTimeout(timer);
       socket.close();
       resolve(result);
     };
+    const fail = (error: NodeJS.ErrnoException): void => finish(failed(error.code ?? 'ERROR', error.message));
     const timer = setTimeout(finish, timeoutMs, TIMED_OUT);
-    socket.once('error', (error: NodeJS.ErrnoException) => finish(failed(error.code ?? 'ERROR', error.message)));
+    socket.on('error', fail);
     socket.on('message', (message) => {
       const result = judge(message);
       if (result !== null) finish(result);
     });
-    socket.connect(port, ip, () => {
-      if (request === null) return;
-      socket.send(request, (error) => {
-        if (error !== null) finish(failed((error as NodeJS.ErrnoException).code ?? 'ERROR', error.message));
-      });
+    // A route or a rule may forbid the very connect; the types of Node leave the error out.
+    socket.connect(port, ip, (error?: Error | null) => {
+      if (error) fail(error);
+      else if (request !== null)
+        socket.send(request, (problem) => {
+          if (problem !== null) fail(problem);
+        });
     });
   });
 
@@ -69,7 +75,7 @@ export function fromInside(enter: readonly string[], processes: Processes): Tran
   return ({ ip, port }, { transport, request, judge }, timeoutMs) =>
     new Promise((resolve) => {
       const address = `${transport.toUpperCase()}:${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
-      const [command = '', ...args] = [...enter, 'socat', '-', address];
+      const [command, ...args] = [...enter, 'socat', '-', address];
       const child = spawn(command, args, {
         stdio: ['pipe', 'pipe', 'pipe'],
         detached: true,

@@ -30,8 +30,8 @@ export const AgentFault = z.strictObject({
 export type AgentFault = z.infer<typeof AgentFault>;
 
 /**
- * All that was collected on one node in one run. `items` is keyed by operation: `ID` for one reading, `ID@before` and
- * `ID@after` for two. `fault` is present when the agent could not be used to the end.
+ * All that was collected on one node in one run. `items` is keyed by what was asked (a reading's command, or a
+ * group of probes), with `@before` and `@after` where it was asked twice. `fault` is present when the agent could not be used to the end.
  */
 export const NodeEvidence = z.strictObject({
   node: z.string(),

@@ -85,8 +85,8 @@ export type ActionState = z.infer<typeof ActionState>;
 
 /**
  * How an action ended. `before` and `after` are the state that it was to change, as read on the node; `verified` the
- * probes that were run again. `undo` is the id under which the prior state is kept, or null. `reason` is present unless
- * the outcome is `healed`.
+ * probes that were run again. `undo` are the commands that bring the prior state back, in order; none where it cannot be
+ * or nothing was changed. `reason` is present unless the outcome is `healed`.
  */
 export const RemedyOutcome = z.strictObject({
   outcome: z.enum(['healed', 'not-healed', 'refused', 'outcome-unknown']),
@@ -96,7 +96,7 @@ export const RemedyOutcome = z.strictObject({
   verified: z.array(
     z.strictObject({ probe: z.string(), sentence: z.string(), before: ProbeReading, after: ProbeReading.nullable() }),
   ),
-  undo: z.string().nullable(),
+  undo: z.array(z.array(z.string())),
 });
 export type RemedyOutcome = z.infer<typeof RemedyOutcome>;
 

@@ -49,7 +49,7 @@ export const Operation = z.discriminatedUnion('op', [
     attempts: z.int(),
     everyMs: z.int(),
     timeoutMs: z.int(),
-    /** Leaves out targets that a ping of the same round and namespace has found within 300 ms. */
+    /** Waits for the pings of the same namespace to show who is silent, and leaves out whoever has answered. */
     ifSilent: z.boolean(),
   }),
   /** Opens a UDP socket that counts tagged datagrams; says its port at once. */

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { fail, ok, type Result } from '../result.ts';
+import { messageOf } from '../text.ts';
 
 /** Why a stored or queued value could not be read. `key` says where it lies. */
 export type RecordFault = {
@@ -80,8 +81,4 @@ function invalid(kind: Kind<unknown>, key: string, error: z.ZodError): RecordFau
   const first = error.issues[0];
   const where = first === undefined || first.path.length === 0 ? '' : ` at ${first.path.map(String).join('.')}`;
   return { kind: 'invalid', key, message: `${key}: not a ${kind.name}${where}: ${first?.message ?? 'invalid'}` };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

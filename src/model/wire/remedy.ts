@@ -15,6 +15,12 @@ export const RemedyReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('refused'), reason: z.string(), before: z.array(Citation) }),
   z.strictObject({ type: z.literal('claimed') }),
   z.strictObject({ type: z.literal('acting'), before: z.array(Citation) }),
-  z.strictObject({ type: z.literal('done'), before: z.array(Citation), after: z.array(Citation), error: z.string().nullable() }),
+  z.strictObject({
+    type: z.literal('done'),
+    before: z.array(Citation),
+    after: z.array(Citation),
+    error: z.string().nullable(),
+    undo: z.array(z.array(z.string())),
+  }),
 ]);
 export type RemedyReport = z.infer<typeof RemedyReport>;
