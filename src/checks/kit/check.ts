@@ -5,12 +5,13 @@ import type { HopPattern } from '../../model/hop.ts';
 import type { Inventory } from '../../model/inventory.ts';
 import type { Layer } from '../../model/layer.ts';
 import type { Probe, ProbeResult } from '../../model/probe.ts';
+import { messageOf } from '../../model/text.ts';
 
 /**
  * One reading on a node. `argv` runs as it stands, without a shell; `files` are read by the agent itself (`*` matches
  * within one directory), from the host's root file system. `in` is the network namespace: the node's own or that of
  * netcheck's probe pod. `when`: `start` before the sweep (the plan may need it), `sweep` beside it, `end` after it,
- * `both` before and after it. `ok` lists the exit codes that still mean complete output (0 when absent).
+ * `both` before and after it.
  */
 export type Reading = {
   readonly in: 'node' | 'pod';
@@ -101,6 +102,20 @@ export function ok<F>(facts: F): Parsed<F> {
   return { outcome: 'ok', facts };
 }
 
+/** The facts of several readings by name, or the first of them that gives none. */
+export function allParsed<F extends Readonly<Record<string, unknown>>>(
+  parts: {
+    readonly [K in keyof F]: Parsed<F[K]>;
+  },
+): Parsed<F> {
+  const facts: Record<string, unknown> = {};
+  for (const [name, part] of Object.entries<Parsed<unknown>>(parts)) {
+    if (part.outcome !== 'ok') return part;
+    facts[name] = part.facts;
+  }
+  return ok(facts as F);
+}
+
 /** The thing that the check looks at does not exist on this node. */
 export function unsupported(reason: string): Parsed<never> {
   return { outcome: 'unsupported', reason };
@@ -116,15 +131,23 @@ export function unknown(reason: string): Parsed<never> {
  * given, and nothing was cut off.
  */
 export function incomplete(evidence: Evidence, okExitCodes: readonly number[] = [0]): string | null {
-  const command = evidence.argv.join(' ');
+  const command = commandOf(evidence);
   if (evidence.fault !== undefined) return `${command}: ${faultSentence(evidence)}`;
   if (evidence.truncated) return `${command}: output was cut at ${evidence.stdout.length} bytes`;
   if (evidence.exitCode === null || !okExitCodes.includes(evidence.exitCode)) {
     const said = evidence.stderr.trim().split('\n', 1)[0] ?? '';
-    return `${command}: exit status ${evidence.exitCode}${said === '' ? '' : `, ${said}`}`;
+    const how = evidence.exitCode === null ? 'did not end by itself' : `exit status ${evidence.exitCode}`;
+    return `${command}: ${how}${said === '' ? '' : `, ${said}`}`;
   }
   return null;
 }
+
+/** A command as a reason names it: whole, unless it lists more targets than anybody reads. */
+function commandOf({ argv }: Evidence): string {
+  return argv.length <= MAX_WORDS ? argv.join(' ') : `${argv.slice(0, MAX_WORDS).join(' ')} …`;
+}
+
+const MAX_WORDS = 12;
 
 function faultSentence(evidence: Evidence): string {
   switch (evidence.fault) {
@@ -151,8 +174,6 @@ export function parseComplete<F>(evidence: Evidence, read: (stdout: string) => F
   try {
     return ok(read(evidence.stdout));
   } catch (error) {
-    return unknown(
-      `${evidence.argv.join(' ')}: unreadable output (${error instanceof Error ? error.message.split('\n', 1)[0] : String(error)})`,
-    );
+    return unknown(`${evidence.argv.join(' ')}: unreadable output (${messageOf(error).split('\n', 1)[0]})`);
   }
 }

@@ -33,8 +33,8 @@ function blockOf(block: string): (value: AddressValue) => boolean {
   const [address = '', length] = block.split('/', 2);
   const network = valueOf(address);
   const width = network.family === 4 ? 32 : 128;
-  const prefix = length === undefined ? width : Number(length);
-  if (!Number.isInteger(prefix) || prefix < 0 || prefix > width) throw new TypeError(`${block} is not a CIDR prefix`);
+  const prefix = length === undefined ? width : /^\d+$/.test(length) ? Number(length) : Number.NaN;
+  if (!(prefix <= width)) throw new TypeError(`${block} is not a CIDR prefix`);
   const shift = BigInt(width - prefix);
   const wanted = network.bits >> shift;
   return (value) => value.family === network.family && value.bits >> shift === wanted;

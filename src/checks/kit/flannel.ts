@@ -3,7 +3,7 @@ import type { Inventory, Node } from '../../model/inventory.ts';
 import { firstIPv4 } from './cidr.ts';
 
 const PREFIX = 'flannel.alpha.coreos.com';
-const BackendData = z.object({ VtepMAC: z.string(), VNI: z.int().optional() });
+const BackendData = z.object({ VtepMAC: z.string() });
 const NetConf = z.object({ Backend: z.object({ Type: z.string(), Port: z.int().optional(), VNI: z.int().optional() }) });
 
 /** What flannel on a node has told the others: address, MAC address of its VTEP, and the pod network behind it. */

@@ -6,7 +6,6 @@ const Count = z.int().nonnegative();
 
 /** What iproute2 prints of a device; only the fields that a check reads, everything else is passed over. */
 const IpLink = z.object({
-  ifindex: z.int().optional(),
   ifname: z.string(),
   flags: z.array(z.string()),
   mtu: z.int(),
@@ -58,8 +57,10 @@ export function parseLinks(evidence: Evidence): Parsed<readonly Link[]> {
 }
 
 function readLinks(stdout: string): readonly Link[] {
+  // The loopback device is always there.
   return z
     .array(IpLink)
+    .min(1)
     .parse(JSON.parse(stdout))
     .map((link) => ({
       name: link.ifname,

@@ -8,7 +8,6 @@ const IpNeighbour = z.array(
     dev: z.string(),
     lladdr: z.string().optional(),
     state: z.array(z.string()).default([]),
-    router: z.null().optional(),
   }),
 );
 
@@ -18,7 +17,7 @@ export type Neighbour = { readonly ip: string; readonly dev: string; readonly ma
 /** Parses the evidence of `NEIGHBOURS`. Source: ip-neighbour(8). */
 export function parseNeighbours(evidence: Evidence): Parsed<readonly Neighbour[]> {
   return parseComplete(evidence, (stdout) =>
-    IpNeighbour.parse(JSON.parse(stdout || '[]')).map((entry) => ({
+    IpNeighbour.parse(JSON.parse(stdout)).map((entry) => ({
       ip: entry.dst,
       dev: entry.dev,
       mac: entry.lladdr?.toLowerCase() ?? null,

@@ -2,14 +2,16 @@ import { z } from 'zod';
 import type { Evidence } from '../../model/evidence.ts';
 import { type Parsed, parseComplete } from './check.ts';
 
-const Netconf = z.array(
-  z.object({
-    family: z.literal('inet'),
-    interface: z.string(),
-    forwarding: z.boolean(),
-    rp_filter: z.enum(['off', 'strict', 'loose']),
-  }),
-);
+const Netconf = z
+  .array(
+    z.object({
+      family: z.literal('inet'),
+      interface: z.string(),
+      forwarding: z.boolean(),
+      rp_filter: z.enum(['off', 'strict', 'loose']),
+    }),
+  )
+  .min(1);
 
 /** IPv4 settings of one device; `all` and `default` are the kernel's two pseudo devices. */
 export type DeviceSettings = {

@@ -1,4 +1,4 @@
-import type { Node } from '../../model/inventory.ts';
+import type { Inventory, Node } from '../../model/inventory.ts';
 import { addressAt, firstIPv4, isWithin } from './cidr.ts';
 import type { Link } from './links.ts';
 
@@ -12,6 +12,12 @@ export type NodeNetwork = {
   readonly bridge: Link | null;
   readonly overlay: Link | null;
 };
+
+/** `nodeNetwork` for a node by its name; nothing is known of one that the inventory does not have. */
+export function networkOf(inventory: Inventory, name: string, links: readonly Link[]): NodeNetwork {
+  const node = inventory.nodes.find((candidate) => candidate.name === name);
+  return node === undefined ? { uplink: null, bridge: null, overlay: null } : nodeNetwork(node, links);
+}
 
 /** Finds the devices of a node by the addresses they hold, never by name. */
 export function nodeNetwork(node: Node, links: readonly Link[]): NodeNetwork {

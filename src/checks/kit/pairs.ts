@@ -1,28 +1,33 @@
+import { type HopPattern, nodePlace } from '../../model/hop.ts';
+
 /** An ordered pair of nodes, by name. */
 export type OrderedPair = { readonly from: string; readonly to: string };
 
 /** What failing pairs have in common: one node in all of them, or just two nodes; `both` whether it fails both ways. */
-export type PairGroup =
+export type PairGroup<P extends OrderedPair = OrderedPair> =
   | {
       readonly kind: 'node';
       readonly node: string;
       readonly in: boolean;
       readonly out: boolean;
-      readonly pairs: readonly OrderedPair[];
+      readonly pairs: readonly P[];
     }
   | {
       readonly kind: 'pair';
       readonly a: string;
       readonly b: string;
       readonly both: boolean;
-      readonly pairs: readonly OrderedPair[];
+      readonly pairs: readonly P[];
     };
 
 /**
  * Groups failing pairs by the node that all of its probed pairs fail with, at least two of them; the rest by two.
  * `probed` are all pairs that were measured, the failing ones among them.
  */
-export function groupPairs(failing: readonly OrderedPair[], probed: readonly OrderedPair[]): readonly PairGroup[] {
+export function groupPairs<P extends OrderedPair>(
+  failing: readonly P[],
+  probed: readonly OrderedPair[],
+): readonly PairGroup<P>[] {
   const failed = new Set(failing.map(key));
   const nodes = [...new Set(failing.flatMap(({ from, to }) => [from, to]))];
   const whole = nodes.flatMap((node) => {
@@ -34,7 +39,7 @@ export function groupPairs(failing: readonly OrderedPair[], probed: readonly Ord
   });
   // Where every node fails with every other, no single one stands out.
   const blamed = whole.length === nodes.length && nodes.length > 2 ? [] : whole;
-  const groups: PairGroup[] = blamed.map(({ node, out, in: into }) => ({
+  const groups: PairGroup<P>[] = blamed.map(({ node, out, in: into }) => ({
     kind: 'node',
     node,
     out,
@@ -48,6 +53,11 @@ export function groupPairs(failing: readonly OrderedPair[], probed: readonly Ord
     if (first !== undefined) groups.push({ kind: 'pair', a: first.from, b: first.to, both: pairs.length > 1, pairs });
   }
   return groups;
+}
+
+/** The network's part of the way from one node to another. */
+export function wire(from: string, to: string): HopPattern {
+  return { place: 'net', point: 'wire', via: `${nodePlace(from)}>${nodePlace(to)}` };
 }
 
 function key({ from, to }: OrderedPair): string {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { simulate } from '../../../test/simulate.ts';
 import type { Inventory, NetworkPolicy, Pod } from '../../model/inventory.ts';
-import { denies, matchesSelector } from './policy.ts';
+import { denies, deniesOutbound, matchesSelector } from './policy.ts';
 
 const { inventory } = simulate(2);
 const [a, b] = ['netcheck-probe-1', 'netcheck-probe-2'].map((name) => inventory.pods.find((pod) => pod.name === name)) as [
@@ -41,6 +41,27 @@ test('a pod is always reached from its own node, and from another one only by an
   expect(denies(withPolicies(policy({ ingress: [block] })), node1, b, 'TCP', 80)).toBeNull();
   const except = { peers: [{ ipBlock: { cidr: '10.28.0.0/16', except: ['10.28.0.11/32'] } }], ports: [] };
   expect(denies(withPolicies(policy({ ingress: [except] })), node1, b, 'TCP', 80)).not.toBeNull();
+});
+
+test('out of a pod, an address that is no pod’s needs a block of its own; the pod’s own node does not', () => {
+  const allowed = {
+    peers: [{ ipBlock: { cidr: '10.28.0.0/16', except: [] } }],
+    ports: [{ protocol: 'TCP', port: 6443, endPort: null }],
+  };
+  const selecting = withPolicies(policy({ egress: [allowed] }));
+  const denied = { policy: 'netcheck-agents/p', direction: 'egress' };
+  expect([
+    deniesOutbound(inventory, a, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ egress: [] })), a, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ egress: [] })), a, node1.ip ?? '', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ egress: [] })), { ...a, hostNetwork: true }, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ ingress: [] })), a, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(selecting, a, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(selecting, a, '10.28.0.2', 'TCP', 443),
+    deniesOutbound(selecting, a, '192.0.2.1', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ egress: [{ peers: [{ podSelector: {} }], ports: [] }] })), a, '10.28.0.2', 'TCP', 6443),
+    deniesOutbound(withPolicies(policy({ egress: [{ peers: [], ports: [] }] })), a, '10.28.0.2', 'TCP', 6443),
+  ]).toEqual([null, denied, null, null, null, null, denied, denied, denied, null]);
 });
 
 test('what any policy allows is allowed: by pod, by namespace, by port and range', () => {

@@ -19,16 +19,38 @@ export function denies(
   port?: number,
 ): Denial | null {
   const traffic: Traffic = { protocol, port: port ?? null };
-  if (isPod(from) && !from.hostNetwork) {
-    const egress = inventory.policies.filter((policy) => policy.egress !== null && selectsPod(policy, from));
-    const refused = refusedBy(inventory, egress, (policy) => policy.egress ?? [], to, traffic);
-    if (refused !== null) return { policy: refused, direction: 'egress' };
-  }
+  const outbound = isPod(from) ? deniedEgress(inventory, from, to, traffic) : null;
+  if (outbound !== null) return outbound;
   if (!isPod(from) && from.name === to.node) return null;
   const ingress = inventory.policies.filter((policy) => policy.ingress !== null && selectsPod(policy, to));
   const refused = refusedBy(inventory, ingress, (policy) => policy.ingress ?? [], from, traffic);
   return refused === null ? null : { policy: refused, direction: 'ingress' };
 }
+
+/**
+ * Whether the NetworkPolicies deny traffic from a pod to an address that is no pod's: of a node, or outside the cluster.
+ * A pod may always talk to its own node.
+ */
+export function deniesOutbound(
+  inventory: Inventory,
+  from: Pod,
+  ip: string,
+  protocol: 'TCP' | 'UDP' | 'ICMP',
+  port?: number,
+): Denial | null {
+  const isOwnNode = inventory.nodes.some((node) => node.name === from.node && node.ip === ip);
+  return isOwnNode ? null : deniedEgress(inventory, from, { ip }, { protocol, port: port ?? null });
+}
+
+function deniedEgress(inventory: Inventory, from: Pod, to: Subject, traffic: Traffic): Denial | null {
+  if (from.hostNetwork) return null;
+  const egress = inventory.policies.filter((policy) => policy.egress !== null && selectsPod(policy, from));
+  const refused = refusedBy(inventory, egress, (policy) => policy.egress ?? [], to, traffic);
+  return refused === null ? null : { policy: refused, direction: 'egress' };
+}
+
+/** A pod, or anything else that is known by its address. */
+type Subject = Pod | Pick<Node, 'ip'>;
 
 type Traffic = { readonly protocol: 'TCP' | 'UDP' | 'ICMP'; readonly port: number | null };
 
@@ -36,7 +58,7 @@ function refusedBy(
   inventory: Inventory,
   policies: readonly NetworkPolicy[],
   rulesOf: (policy: NetworkPolicy) => readonly PolicyRule[],
-  peer: Pod | Node,
+  peer: Subject,
   traffic: Traffic,
 ): string | null {
   const [first] = policies;
@@ -51,7 +73,7 @@ function refusedBy(
   return allowed ? null : `${first.namespace}/${first.name}`;
 }
 
-function isPod(subject: Pod | Node): subject is Pod {
+function isPod(subject: Subject): subject is Pod {
   return 'namespace' in subject;
 }
 
@@ -59,7 +81,7 @@ function selectsPod(policy: NetworkPolicy, pod: Pod): boolean {
   return policy.namespace === pod.namespace && !pod.hostNetwork && matchesSelector(policy.podSelector, pod.labels);
 }
 
-function matchesPeer(inventory: Inventory, policy: NetworkPolicy, peer: PolicyPeer, subject: Pod | Node): boolean {
+function matchesPeer(inventory: Inventory, policy: NetworkPolicy, peer: PolicyPeer, subject: Subject): boolean {
   if (peer.ipBlock !== undefined) {
     const { cidr, except } = peer.ipBlock;
     return subject.ip !== null && isWithin(subject.ip, cidr) && !except.some((block) => isWithin(subject.ip ?? '', block));

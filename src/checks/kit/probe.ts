@@ -4,6 +4,7 @@ import type { Inventory, Node, Pod } from '../../model/inventory.ts';
 import type { Layer } from '../../model/layer.ts';
 import type { Packet } from '../../model/packet.ts';
 import type { Probe, ProbeMethod } from '../../model/probe.ts';
+import type { Neighbour } from './neighbours.ts';
 import type { NodeNetwork } from './node-network.ts';
 import { type Denial, denies } from './policy.ts';
 
@@ -11,14 +12,16 @@ import { type Denial, denies } from './policy.ts';
 export type ListeningPort = { readonly udp: number };
 
 /**
- * A node as probes see it. `network` is null when its agent gave no facts; `answers` is whether probes can be sent from
- * it; `probePod` is netcheck's own pod there, with an address, or null.
+ * A node as probes see it. `network` is null when its agent gave no facts; `neighbours` are its neighbour entries as they
+ * were last read; `answers` is whether probes can be sent from it; `probePod` is netcheck's own pod there, with an
+ * address, or null.
  */
 export type ProbeNode = {
   readonly node: Node;
   readonly ip: string;
   readonly podCIDR: string | null;
   readonly network: NodeNetwork | null;
+  readonly neighbours: readonly Neighbour[];
   readonly answers: boolean;
   readonly probePod: (Pod & { readonly ip: string }) | null;
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
@@ -145,46 +148,42 @@ export function fromPod(source: ProbeNode, pod: Pod & { readonly ip: string }): 
   return { node: source.node.name, pod: `${pod.namespace}/${pod.name}`, ip: pod.ip };
 }
 
-/** Whether a NetworkPolicy denies a probe; see `denies`. */
-export function denial(
-  inventory: Inventory,
-  from: Pod | Node,
-  to: Pod,
-  protocol: 'TCP' | 'UDP' | 'ICMP',
-  port?: number,
-): Denial | null {
-  return denies(inventory, from, to, protocol, port);
-}
-
 /** The port of netcheck's own pod that accepts connections, from its spec; without one a refusal shows that it was reached. */
 export function probePort(node: Node, pod: Pod): { readonly port: number; readonly listens: boolean } {
   const port = pod.ports.find(({ protocol }) => protocol === 'TCP')?.port;
   return { port: port ?? node.kubeletPort, listens: port !== undefined };
 }
 
-type OneWayBase = Pick<ProbeDraft, 'subject' | 'target' | 'from' | 'on' | 'ip'>;
+/** The two ends of a probe. */
+type Ends = Pick<ProbeDraft, 'subject' | 'target' | 'from' | 'on' | 'ip'>;
+
+/** A ping, and beside it a TCP connection to the same address: where only the ping fails, ping is filtered. */
+export function pingAndTcp(
+  kind: Pick<ProbeKind, 'id' | 'layer'>,
+  ends: Ends,
+  ping: Pick<ProbeDraft, 'denied'> & { readonly count: number },
+  tcp: Pick<ProbeDraft, 'listens' | 'ifSilent' | 'denied'> & { readonly port: number },
+): readonly [Probe, Probe] {
+  const beside = probe(kind, { ...ends, ...tcp, method: 'tcp', layer: 'L4' });
+  return [probe(kind, { ...ends, ...ping, method: 'ping', sibling: beside.id }), beside];
+}
 
 /** Datagrams to an address of a node's own, counted by the agent there. */
-export function oneWayToNode(
-  kind: Pick<ProbeKind, 'id' | 'layer'>,
-  base: OneWayBase,
-  target: ProbeNode,
-  count: number,
-): Probe | null {
+export function oneWayToNode(kind: Pick<ProbeKind, 'id' | 'layer'>, ends: Ends, target: ProbeNode, count: number): Probe | null {
   const port = target.listening.node?.udp;
-  return port === undefined ? null : probe(kind, { ...base, method: 'udp', port, count, receiver: target.node.name });
+  return port === undefined ? null : probe(kind, { ...ends, method: 'udp', port, count, receiver: target.node.name });
 }
 
 /** Datagrams to netcheck's pod on a node, counted by the agent inside it. */
 export function oneWayToPod(
   kind: Pick<ProbeKind, 'id' | 'layer'>,
-  base: OneWayBase,
+  ends: Ends,
   from: Pod | Node,
   target: ProbeNode,
   { inventory, count }: OneWayContext,
 ): Probe | null {
   const port = target.listening.pod?.udp;
   if (port === undefined || target.probePod === null) return null;
-  const denied = denial(inventory, from, target.probePod, 'UDP', port);
-  return probe(kind, { ...base, method: 'udp', port, count, receiver: target.node.name, denied });
+  const denied = denies(inventory, from, target.probePod, 'UDP', port);
+  return probe(kind, { ...ends, method: 'udp', port, count, receiver: target.node.name, denied });
 }

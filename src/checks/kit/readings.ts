@@ -12,6 +12,9 @@ export const ADDRESSES = {
   argv: ['ip', '-j', '-d', '-s', 'address', 'show'],
 } as const satisfies Reading;
 
+/** Packets received and sent by every device, before the sweep and after it. */
+export const DEVICE_COUNTERS = { in: 'node', when: 'both', files: ['/proc/net/dev'] } as const satisfies Reading;
+
 /** Every route of every table, local ones too. */
 export const ROUTES = { in: 'node', argv: ['ip', '-j', 'route', 'show', 'table', 'all'] } as const satisfies Reading;
 

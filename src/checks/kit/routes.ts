@@ -19,5 +19,5 @@ export type Route = z.infer<typeof IpRoute>[number];
 
 /** Parses the evidence of `ROUTES`. Source: ip-route(8). */
 export function parseRoutes(evidence: Evidence): Parsed<readonly Route[]> {
-  return parseComplete(evidence, (stdout) => IpRoute.parse(JSON.parse(stdout || '[]')));
+  return parseComplete(evidence, (stdout) => IpRoute.parse(JSON.parse(stdout)));
 }

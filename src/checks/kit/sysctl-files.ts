@@ -21,7 +21,8 @@ function splitFiles(stdout: string): readonly File[] {
   for (const line of stdout.split('\n')) {
     const header = /^==> (.+) <==$/.exec(line)?.[1];
     if (header !== undefined) files.push({ path: header, lines: [] });
-    else files.at(-1)?.lines.push(line);
+    else if (files.length > 0) files.at(-1)?.lines.push(line);
+    else if (line !== '') throw new TypeError(`a line before the first file: ${line}`);
   }
   return files;
 }

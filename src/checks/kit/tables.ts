@@ -13,6 +13,7 @@ const PERMANENT = 0x4;
  */
 export function readNeighboursFree(limits: Evidence | undefined, entries: Evidence | undefined): number | null {
   if (limits === undefined || entries === undefined || incomplete(limits) !== null || incomplete(entries) !== null) return null;
+  if (!entries.stdout.startsWith('IP address ')) return null;
   const table = NeighbourTable.safeParse(parseJson(limits.stdout));
   const limit = table.success ? table.data.find(({ dev }) => dev === undefined)?.thresh2 : undefined;
   if (limit === undefined) return null;

@@ -1,4 +1,5 @@
 import { type Entity, nodeEntity, podEntity } from '../../../model/entity.ts';
+import { deniesOutbound } from '../../kit/policy.ts';
 import { defineProbe, fromNode, fromPod, probe } from '../../kit/probe.ts';
 
 /**
@@ -37,12 +38,26 @@ export const kubernetesService = defineProbe({
       if (service?.clusterIP == null || port === undefined) return direct;
       const common = { method: 'tls', target, on: null, ip: service.clusterIP, port, name } as const;
       const pod = source.probePod;
+      // A policy is about the server's own address: the Service's is translated before it is looked at.
+      const denials =
+        pod === null
+          ? []
+          : servers.flatMap(({ ip, ports }) =>
+              ports.slice(0, 1).flatMap((to) => deniesOutbound(inventory, pod, ip, 'TCP', to.port) ?? []),
+            );
       return [
         ...direct,
         probe(kubernetesService, { ...common, subject: nodeEntity(source.node.name), from: fromNode(source) }),
         ...(pod === null
           ? []
-          : [probe(kubernetesService, { ...common, subject: podEntity(pod.namespace, pod.name), from: fromPod(source, pod) })]),
+          : [
+              probe(kubernetesService, {
+                ...common,
+                subject: podEntity(pod.namespace, pod.name),
+                from: fromPod(source, pod),
+                denied: denials[0] ?? null,
+              }),
+            ]),
       ];
     });
   },

@@ -2,7 +2,8 @@ import { type Entity, nodeEntity, podEntity } from '../../../model/entity.ts';
 import type { Pod } from '../../../model/inventory.ts';
 import type { Probe } from '../../../model/probe.ts';
 import { corednsPods, dnsService } from '../../kit/coredns.ts';
-import { defineProbe, denial, fromNode, fromPod, type ProbeContext, type ProbeNode, probe } from '../../kit/probe.ts';
+import { denies } from '../../kit/policy.ts';
+import { defineProbe, fromNode, fromPod, type ProbeContext, type ProbeNode, probe } from '../../kit/probe.ts';
 
 const DNS_PORT = 53;
 
@@ -32,18 +33,15 @@ function from(
   const origin = inside === null ? fromNode(source) : fromPod(source, inside);
   const name = `kubernetes.default.svc.${clusterDomain}`;
   const common = { method: 'dns', subject, from: origin, port: DNS_PORT, name } as const;
-  const servers = corednsPods(inventory).map((pod) =>
-    probe(clusterDns, {
-      ...common,
-      target: podEntity(pod.namespace, pod.name),
-      on: pod.node,
-      ip: pod.ip,
-      denied: denial(inventory, inside ?? source.node, pod, 'UDP', DNS_PORT),
-    }),
+  const pods = corednsPods(inventory).map((pod) => ({
+    pod,
+    denied: denies(inventory, inside ?? source.node, pod, 'UDP', DNS_PORT),
+  }));
+  const servers = pods.map(({ pod, denied }) =>
+    probe(clusterDns, { ...common, target: podEntity(pod.namespace, pod.name), on: pod.node, ip: pod.ip, denied }),
   );
   const service = dnsService(inventory);
   if (service === null) return servers;
-  const [anyServer] = corednsPods(inventory);
   return [
     ...servers,
     probe(clusterDns, {
@@ -51,7 +49,8 @@ function from(
       target: { kind: 'Service', namespace: service.namespace, name: service.name },
       on: null,
       ip: service.clusterIP,
-      denied: anyServer === undefined ? null : denial(inventory, inside ?? source.node, anyServer, 'UDP', DNS_PORT),
+      // Any of the servers may be asked: what one of them is forbidden to answer may go unanswered.
+      denied: pods.flatMap(({ denied }) => denied ?? [])[0] ?? null,
     }),
   ];
 }

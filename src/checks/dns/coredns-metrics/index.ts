@@ -1,6 +1,7 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
 import { corednsPods } from '../../kit/coredns.ts';
-import { defineProbe, denial, fromNode, probe } from '../../kit/probe.ts';
+import { denies } from '../../kit/policy.ts';
+import { defineProbe, fromNode, probe } from '../../kit/probe.ts';
 
 const METRICS_PORT = 9153;
 
@@ -26,7 +27,7 @@ export const corednsMetrics = defineProbe({
           ip: pod.ip,
           port: METRICS_PORT,
           name: '/metrics',
-          denied: denial(inventory, source.node, pod, 'TCP', METRICS_PORT),
+          denied: denies(inventory, source.node, pod, 'TCP', METRICS_PORT),
         }),
       ),
     ),

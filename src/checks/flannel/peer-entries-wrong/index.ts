@@ -3,13 +3,13 @@ import { nodeEntity } from '../../../model/entity.ts';
 import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type Draft, defineCheck, ok } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { addressAt } from '../../kit/cidr.ts';
 import { type FdbEntry, parseFdb } from '../../kit/fdb.ts';
 import { type FlannelNode, flannelNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
-import { nodeNetwork } from '../../kit/node-network.ts';
+import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, FDB, NEIGHBOURS, ROUTES } from '../../kit/readings.ts';
 import { parseRoutes, type Route } from '../../kit/routes.ts';
 
@@ -38,18 +38,13 @@ export const peerEntriesWrong = defineCheck({
   },
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES, routes: ROUTES, neighbours: NEIGHBOURS, fdb: FDB },
-  parse(evidence) {
-    const links = parseLinks(evidence.addresses);
-    if (links.outcome !== 'ok') return links;
-    const routes = parseRoutes(evidence.routes);
-    if (routes.outcome !== 'ok') return routes;
-    const neighbours = parseNeighbours(evidence.neighbours.after);
-    if (neighbours.outcome !== 'ok') return neighbours;
-    const fdb = parseFdb(evidence.fdb);
-    return fdb.outcome === 'ok'
-      ? ok<Facts>({ links: links.facts, routes: routes.facts, neighbours: neighbours.facts, fdb: fdb.facts })
-      : fdb;
-  },
+  parse: ({ addresses, routes, neighbours, fdb }) =>
+    allParsed<Facts>({
+      links: parseLinks(addresses),
+      routes: parseRoutes(routes),
+      neighbours: parseNeighbours(neighbours.after),
+      fdb: parseFdb(fdb),
+    }),
   acquits: (facts: ReadonlyMap<string, Facts>, inventory) => {
     const flannel = flannelNodes(inventory);
     return [...facts].flatMap(([node, own]) => rightEntries(node, own, flannel, inventory));
@@ -61,11 +56,10 @@ export const peerEntriesWrong = defineCheck({
 });
 
 function judgeNode(name: string, facts: Facts, flannel: readonly FlannelNode[], inventory: Inventory): readonly Draft[] {
-  const node = inventory.nodes.find((candidate) => candidate.name === name);
-  const dev = node === undefined ? null : nodeNetwork(node, facts.links).overlay;
+  const dev = networkOf(inventory, name, facts.links).overlay;
   // Without the device, or with it down, the kernel keeps none of the entries: that is another check's finding.
   if (dev === null || !dev.up) return [];
-  const peers = flannel.filter((peer) => peer.node.name !== name);
+  const peers = tunnelPeers(name, dev.name, facts.routes, flannel);
   const place = nodePlace(name);
   const drafts: Draft[] = [];
   const fdb = peers.flatMap((peer) => wrongFdb(facts.fdb, dev.name, peer));
@@ -91,20 +85,29 @@ function judgeNode(name: string, facts: Facts, flannel: readonly FlannelNode[], 
 
 /** The entries that are as flannel writes them; the route of a peer is known by the addresses that it leads to. */
 function rightEntries(name: string, facts: Facts, flannel: readonly FlannelNode[], inventory: Inventory): readonly HopPattern[] {
-  const node = inventory.nodes.find((candidate) => candidate.name === name);
-  const dev = node === undefined ? null : nodeNetwork(node, facts.links).overlay;
+  const dev = networkOf(inventory, name, facts.links).overlay;
   if (dev === null || !dev.up) return [];
   const place = nodePlace(name);
-  return flannel
-    .filter((peer) => peer.node.name !== name)
-    .flatMap((peer) => [
-      ...(wrongFdb(facts.fdb, dev.name, peer).length > 0
-        ? []
-        : [{ place, point: 'fdb' as const, dev: dev.name, via: peer.node.ip ?? peer.publicIp }]),
-      ...(wrongNeighbour(facts.neighbours, dev.name, peer).length > 0
-        ? []
-        : [{ place, point: 'neigh' as const, dev: dev.name, via: addressAt(peer.podCIDR, 0) }]),
-    ]);
+  return tunnelPeers(name, dev.name, facts.routes, flannel).flatMap((peer) => [
+    ...(wrongFdb(facts.fdb, dev.name, peer).length > 0
+      ? []
+      : [{ place, point: 'fdb' as const, dev: dev.name, via: peer.node.ip ?? peer.publicIp }]),
+    ...(wrongNeighbour(facts.neighbours, dev.name, peer).length > 0
+      ? []
+      : [{ place, point: 'neigh' as const, dev: dev.name, via: addressAt(peer.podCIDR, 0) }]),
+  ]);
+}
+
+/** The peers that are reached through the tunnel. With DirectRouting flannel routes those on the same link past it. */
+function tunnelPeers(
+  name: string,
+  dev: string,
+  routes: readonly Route[],
+  flannel: readonly FlannelNode[],
+): readonly FlannelNode[] {
+  const isDirect = ({ podCIDR, publicIp }: FlannelNode): boolean =>
+    routes.some((route) => route.dst === podCIDR && route.table === 'main' && route.gateway === publicIp && route.dev !== dev);
+  return flannel.filter((peer) => peer.node.name !== name && !isDirect(peer));
 }
 
 function wrongFdb(entries: readonly FdbEntry[], dev: string, peer: FlannelNode): readonly Wrong[] {
@@ -122,7 +125,10 @@ function wrongNeighbour(entries: readonly Neighbour[], dev: string, peer: Flanne
     {
       peer,
       should: `${ip} lladdr ${peer.vtepMac}`,
-      is: found === undefined ? 'missing' : `${ip} lladdr ${found.mac ?? 'none'} ${found.state}`,
+      is:
+        found?.mac == null
+          ? `missing${found === undefined ? '' : ` (${ip} ${found.state})`}`
+          : `${ip} lladdr ${found.mac} ${found.state}`,
     },
   ];
 }
@@ -138,6 +144,10 @@ function wrongRoute(routes: readonly Route[], dev: string, peer: FlannelNode): r
   return [{ peer, should: `${peer.podCIDR} via ${via} dev ${dev} onlink`, is: is.length === 0 ? 'missing' : is.join('; ') }];
 }
 
+function isMissing({ is }: Wrong): boolean {
+  return is.startsWith('missing');
+}
+
 function draft(
   code: string,
   node: string,
@@ -149,7 +159,7 @@ function draft(
   const [first] = wrong;
   const peers = wrong.map(({ peer }) => peer.node.name);
   const which = peers.length > 3 ? `${peers.length} peers` : peers.join(', ');
-  const how = wrong.every(({ is }) => is === 'missing') ? 'has no entry for' : 'has a wrong entry for';
+  const how = wrong.every(isMissing) ? 'has no entry for' : 'has a wrong entry for';
   const evidence: Citation[] = wrong.slice(0, 5).map(({ peer, is, should }) => ({
     where: node,
     source: argv.join(' '),
@@ -159,7 +169,7 @@ function draft(
     code,
     entity: nodeEntity(node),
     ...where,
-    summary: `the ${table} of ${node} ${how} ${which}${wrong.length === 1 && first !== undefined && first.is !== 'missing' ? `: ${first.is}, should be ${first.should}` : ''}`,
+    summary: `the ${table} of ${node} ${how} ${which}${wrong.length === 1 && first !== undefined && !isMissing(first) ? `: ${first.is}, should be ${first.should}` : ''}`,
     advice: `Restart flannel on ${node}: it writes all of its entries again.`,
     evidence,
   };

@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type Draft, defineCheck, ok, type Probed } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
+import { type Counters, parseCounters } from '../../kit/counters.ts';
 import { flannelNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
-import { nodeNetwork } from '../../kit/node-network.ts';
-import { groupPairs, type OrderedPair, type PairGroup } from '../../kit/pairs.ts';
-import { ADDRESSES } from '../../kit/readings.ts';
+import { networkOf } from '../../kit/node-network.ts';
+import { groupPairs, type OrderedPair, type PairGroup, wire } from '../../kit/pairs.ts';
+import { ADDRESSES, DEVICE_COUNTERS } from '../../kit/readings.ts';
 
-type Facts = { readonly links: readonly Link[] };
+type Facts = { readonly links: readonly Link[]; readonly before: Counters; readonly after: Counters };
 
 /** F1. Source: "flannel communication abnormal", G1: UDP 8472 leaves and none arrives, while other UDP ports pass. */
 export const vxlanPortBlocked = defineCheck({
@@ -23,31 +24,47 @@ export const vxlanPortBlocked = defineCheck({
     'vxlan-port-blocked': 'The UDP port of the VXLAN overlay does not get through between nodes that reach each other otherwise.',
   },
   params: z.strictObject({}),
-  collect: { addresses: ADDRESSES },
-  parse({ addresses }) {
-    const links = parseLinks(addresses);
-    return links.outcome === 'ok' ? ok<Facts>({ links: links.facts }) : links;
-  },
+  collect: { addresses: ADDRESSES, counters: DEVICE_COUNTERS },
+  parse: ({ addresses, counters }) =>
+    allParsed<Facts>({
+      links: parseLinks(addresses),
+      before: parseCounters(counters.before),
+      after: parseCounters(counters.after),
+    }),
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) => {
     if (flannelNodes(inventory).length === 0) return [];
-    const port = overlayPort(facts, inventory);
-    if (port === null) return [];
-    const measured = measure(probed);
+    const tunnels = tunnelsOf(facts, inventory);
+    const [any] = tunnels.values();
+    if (any === undefined) return [];
+    // With the device of one end down, or not seen, nothing says that it is the network which drops.
+    const measured = measure(probed).filter(({ from, to }) => tunnels.has(from) && tunnels.has(to));
     const blocked = measured.filter(({ isBlocked }) => isBlocked);
-    return groupPairs(blocked, measured).map((group) => draftOf(group, port, blocked));
+    return groupPairs(blocked, measured)
+      .filter((group) => group.kind !== 'node' || isLostBetween(group, tunnels.get(group.node)))
+      .map((group) => draftOf(group, any.port));
   },
 });
 
 /** An ordered pair: whether the overlay fails from one to the other while the network below does not, and how that was seen. */
 type Measured = OrderedPair & { readonly isBlocked: boolean; readonly isOneWay: boolean; readonly proof: readonly Probed[] };
 
-function overlayPort(facts: ReadonlyMap<string, Facts>, inventory: Inventory): number | null {
-  for (const [name, { links }] of facts) {
-    const node = inventory.nodes.find((candidate) => candidate.name === name);
-    const port = node === undefined ? undefined : nodeNetwork(node, links).overlay?.vxlan?.port;
-    if (port !== undefined) return port;
+/** A VXLAN device that is up: its UDP port, and the packets that it received and sent during the run. */
+type Tunnel = { readonly port: number; readonly received: number; readonly sent: number };
+
+function tunnelsOf(facts: ReadonlyMap<string, Facts>, inventory: Inventory): ReadonlyMap<string, Tunnel> {
+  const tunnels = new Map<string, Tunnel>();
+  for (const [node, { links, before, after }] of facts) {
+    const { overlay } = networkOf(inventory, node, links);
+    const [from, to] = [before.get(overlay?.name ?? ''), after.get(overlay?.name ?? '')];
+    if (overlay?.up !== true || overlay.vxlan === null || from === undefined || to === undefined) continue;
+    tunnels.set(node, { port: overlay.vxlan.port, received: to.received - from.received, sent: to.sent - from.sent });
   }
-  return null;
+  return tunnels;
+}
+
+/** Whether packets left the node's device, and none came in: what arrives there has passed the port. */
+function isLostBetween({ in: into, out }: { readonly in: boolean; readonly out: boolean }, tunnel: Tunnel | undefined): boolean {
+  return tunnel !== undefined && (!into || tunnel.received === 0) && (!out || tunnel.sent > 0);
 }
 
 /**
@@ -81,9 +98,8 @@ function byPair(probed: readonly Probed[], check: string): ReadonlyMap<string, r
   );
 }
 
-function draftOf(group: PairGroup, port: number, blocked: readonly Measured[]): Draft {
-  const members = blocked.filter((pair) => group.pairs.some(({ from, to }) => from === pair.from && to === pair.to));
-  const hasDirection = members.every(({ isOneWay }) => isOneWay);
+function draftOf(group: PairGroup<Measured>, port: number): Draft {
+  const hasDirection = group.pairs.every(({ isOneWay }) => isOneWay);
   const { where, at } = group.kind === 'node' ? placeOfNode(group, hasDirection) : placeOfPair(group, hasDirection);
   return {
     code: 'vxlan-port-blocked',
@@ -91,9 +107,9 @@ function draftOf(group: PairGroup, port: number, blocked: readonly Measured[]): 
     certainty: 'inferred',
     at,
     harms: [{ proto: 'udp', dport: port }],
-    summary: `UDP ${port}, the VXLAN overlay, does not get through ${where}; the nodes reach each other otherwise, other UDP ports included`,
+    summary: `UDP ${port}, the VXLAN overlay, does not get through ${where}; the nodes reach each other otherwise${hasDirection ? ', other UDP ports included' : ''}`,
     advice: `Open UDP ${port} between the nodes (security group, firewall, ACL). Where that cannot be had soon, flannel can be moved to another port such as 8475, or to host-gw where the nodes share a link.`,
-    evidence: members
+    evidence: group.pairs
       .flatMap(({ proof }) => proof)
       .slice(0, 6)
       .map(({ probe, result }) => ({
@@ -109,7 +125,7 @@ function placeOfNode(
   hasDirection: boolean,
 ): { where: string; at: HopPattern[] } {
   const place = nodePlace(node);
-  if (into && out) {
+  if (!hasDirection || (into && out)) {
     const way = hasDirection ? 'either way between' : 'between';
     return { where: `${way} ${node} and any other node`, at: [{ place, point: 'port' }] };
   }
@@ -122,8 +138,6 @@ function placeOfPair(
   { a, b, both }: Extract<PairGroup, { kind: 'pair' }>,
   hasDirection: boolean,
 ): { where: string; at: HopPattern[] } {
-  const there: HopPattern = { place: 'net', point: 'wire', via: `${nodePlace(a)}>${nodePlace(b)}` };
-  const back: HopPattern = { place: 'net', point: 'wire', via: `${nodePlace(b)}>${nodePlace(a)}` };
-  if (hasDirection && !both) return { where: `from ${a} to ${b}`, at: [there] };
-  return { where: `${hasDirection ? 'either way ' : ''}between ${a} and ${b}`, at: [there, back] };
+  if (hasDirection && !both) return { where: `from ${a} to ${b}`, at: [wire(a, b)] };
+  return { where: `${hasDirection ? 'either way ' : ''}between ${a} and ${b}`, at: [wire(a, b), wire(b, a)] };
 }

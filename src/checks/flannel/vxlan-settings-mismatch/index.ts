@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
+import type { Citation } from '../../../model/finding.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type Draft, defineCheck, ok } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { flannelNodes, netConf } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
-import { nodeNetwork } from '../../kit/node-network.ts';
+import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, UDP_SOCKETS } from '../../kit/readings.ts';
 import { parseUdpSockets, type UdpSocket } from '../../kit/sockets.ts';
 
@@ -18,26 +19,22 @@ export const vxlanSettingsMismatch = defineCheck({
   row: 'F2',
   layer: 'L4',
   scope: 'cluster',
-  title: 'VXLAN port or VNI differs, or the port is taken',
+  title: 'VXLAN port or VNI differs, the port is taken, or the device is down',
   why: 'Packets of a node with another VNI or port arrive and are thrown away without a word.',
   codes: {
     'vxlan-vni-mismatch': "A node's VXLAN device has another VNI than the rest of the cluster.",
     'vxlan-port-mismatch': "A node's VXLAN device uses another UDP port than the rest of the cluster.",
     'vxlan-port-taken': 'Another process holds the UDP port that the VXLAN device needs; the device is missing or down.',
+    'vxlan-device-down': "A node's VXLAN device is missing or down, and nothing holds its port (L2).",
   },
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES, sockets: UDP_SOCKETS },
-  parse({ addresses, sockets }) {
-    const links = parseLinks(addresses);
-    if (links.outcome !== 'ok') return links;
-    const udp = parseUdpSockets(sockets);
-    return udp.outcome === 'ok' ? ok<Facts>({ links: links.facts, sockets: udp.facts }) : udp;
-  },
+  parse: ({ addresses, sockets }) => allParsed<Facts>({ links: parseLinks(addresses), sockets: parseUdpSockets(sockets) }),
   acquits: (facts: ReadonlyMap<string, Facts>, inventory) => {
     const expected = flannelNodes(inventory).length === 0 ? null : expectedSettings(facts, inventory);
     if (expected === null) return [];
     return [...facts].flatMap(([node, own]) => {
-      const overlay = overlayOf(inventory, node, own.links);
+      const { overlay } = networkOf(inventory, node, own.links);
       const isRight = overlay?.up === true && overlay.vxlan?.vni === expected.vni && overlay.vxlan.port === expected.port;
       return isRight ? [{ place: nodePlace(node), point: 'tunnel' as const }] : [];
     });
@@ -50,7 +47,10 @@ export const vxlanSettingsMismatch = defineCheck({
   },
 });
 
-/** What the cluster agrees on: flannel's own configuration, else what most nodes have. */
+/**
+ * What the cluster agrees on: flannel's own configuration, else what most nodes have; where no settings have most nodes,
+ * flannel's defaults if they are among them, or null: then nobody can say which node is wrong.
+ */
 function expectedSettings(
   facts: ReadonlyMap<string, Facts>,
   inventory: Inventory,
@@ -58,17 +58,14 @@ function expectedSettings(
   const configured = netConf(inventory);
   if (configured !== null) return configured;
   const seen = [...facts].flatMap(([node, { links }]) => {
-    const vxlan = overlayOf(inventory, node, links)?.vxlan;
+    const vxlan = networkOf(inventory, node, links).overlay?.vxlan;
     return vxlan == null ? [] : [vxlan];
   });
   const groups = [...Map.groupBy(seen, ({ vni, port }) => `${vni} ${port}`).values()].sort((a, b) => b.length - a.length);
-  const [most] = groups[0] ?? [];
-  return most === undefined ? null : { vni: most.vni, port: most.port, source: `${groups[0]?.length} of ${seen.length} nodes` };
-}
-
-function overlayOf(inventory: Inventory, name: string, links: readonly Link[]): Link | null {
-  const node = inventory.nodes.find((candidate) => candidate.name === name);
-  return node === undefined ? null : nodeNetwork(node, links).overlay;
+  const largest = groups.filter(({ length }) => length === groups[0]?.length);
+  const agreed = largest.length === 1 ? largest[0] : largest.find(([first]) => first?.vni === 1 && first.port === 8472);
+  const [most] = agreed ?? [];
+  return most === undefined ? null : { vni: most.vni, port: most.port, source: `${agreed?.length} of ${seen.length} nodes` };
 }
 
 function judgeNode(
@@ -77,11 +74,16 @@ function judgeNode(
   expected: Settings & { readonly source: string },
   inventory: Inventory,
 ): readonly Draft[] {
-  const overlay = overlayOf(inventory, node, links);
+  const { overlay } = networkOf(inventory, node, links);
   const thief = sockets.find(({ port, process }) => port === expected.port && process !== null);
-  if (thief !== undefined && (overlay === null || !overlay.up)) return [portTaken(node, thief, overlay, expected)];
-  const vxlan = overlay?.vxlan;
-  if (overlay == null || vxlan == null) return [];
+  if (overlay === null || !overlay.up)
+    return thief !== undefined
+      ? [portTaken(node, thief, overlay, expected)]
+      : flannelNodes(inventory).some((own) => own.node.name === node)
+        ? [deviceDown(node, overlay)]
+        : [];
+  const { vxlan } = overlay;
+  if (vxlan === null) return [];
   const drafts: Draft[] = [];
   if (vxlan.vni !== expected.vni)
     drafts.push(mismatch('vxlan-vni-mismatch', node, overlay.name, 'VNI', vxlan.vni, expected.vni, expected.source));
@@ -113,9 +115,24 @@ function portTaken(node: string, { process, text }: UdpSocket, overlay: Link | n
     harms: [{}],
     summary: `UDP port ${port} on ${node} is held by ${process}, so that the VXLAN device ${overlay === null ? 'is missing' : `${overlay.name} is down`}`,
     advice: `Stop ${process} on ${node}, then restart flannel there.`,
-    evidence: [
-      { where: node, source: UDP_SOCKETS.argv.join(' '), text },
-      { where: node, source: ADDRESSES.argv.join(' '), text: overlay === null ? 'no VXLAN device' : `${overlay.name}: not UP` },
-    ],
+    evidence: [{ where: node, source: UDP_SOCKETS.argv.join(' '), text }, stateOf(node, overlay)],
   };
+}
+
+function deviceDown(node: string, overlay: Link | null): Draft {
+  return {
+    code: 'vxlan-device-down',
+    layer: 'L2',
+    entity: nodeEntity(node),
+    at: [{ place: nodePlace(node), point: 'tunnel' }],
+    harms: [{}],
+    summary: `the VXLAN device ${overlay === null ? 'is missing' : `${overlay.name} is down`} on ${node}`,
+    advice: `Restart flannel on ${node}: it makes the device and all of its entries again. Setting the device up by hand brings back neither routes nor neighbours.`,
+    evidence: [stateOf(node, overlay)],
+  };
+}
+
+function stateOf(node: string, overlay: Link | null): Citation {
+  const text = overlay === null ? 'no VXLAN device' : `${overlay.name}: not UP`;
+  return { where: node, source: ADDRESSES.argv.join(' '), text };
 }

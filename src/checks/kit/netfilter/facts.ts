@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Evidence } from '../../../model/evidence.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type EvidenceOf, incomplete, ok, type Parsed, type Probed, unknown } from '../check.ts';
+import { allParsed, type EvidenceOf, incomplete, ok, type Parsed, type Probed, unknown } from '../check.ts';
 import { createFlows } from '../flows.ts';
 import { type Link, parseLinks } from '../links.ts';
 import { nodeNetwork } from '../node-network.ts';
@@ -18,13 +18,11 @@ export type FilterFacts = { readonly tables: readonly Table[]; readonly links: r
 
 /** Reduces the readings of `FILTER_COLLECT`; all of them have to be complete. */
 export function parseFilter(evidence: EvidenceOf<typeof FILTER_COLLECT>): Parsed<FilterFacts> {
-  const tables = parseRulesets(evidence);
-  if (tables.outcome !== 'ok') return tables;
-  const links = parseLinks(evidence.links);
-  if (links.outcome !== 'ok') return links;
-  const bridged = parseSwitch(evidence.bridgeCalls);
-  if (bridged.outcome !== 'ok') return bridged;
-  return ok({ tables: tables.facts, links: links.facts, bridged: bridged.facts });
+  return allParsed({
+    tables: parseRulesets(evidence),
+    links: parseLinks(evidence.links),
+    bridged: parseSwitch(evidence.bridgeCalls),
+  });
 }
 
 const Switch = z.enum(['0', '1']);

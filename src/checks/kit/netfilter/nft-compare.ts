@@ -20,8 +20,11 @@ import { isObject } from './nft-text.ts';
  * The comparisons of `nft -j`: what the left side reads from a packet, and the values on the right.
  */
 
-/** A part of a rule that this reader does not understand; the rule then holds a match that cannot be judged. */
-export class Unreadable extends Error {}
+/**
+ * Thrown at a part of a rule that this reader does not understand; the rule then holds a match that cannot be judged. Always
+ * the same error: rulesets have hundreds of such parts, and every new error would record its stack.
+ */
+export const UNREADABLE = new Error('not understood');
 
 /** What the expressions of one table refer to by name. */
 export type Context = {
@@ -40,13 +43,13 @@ type Left = { readonly fields: readonly Selector[]; readonly implied: readonly S
 
 const TRANSPORT: Readonly<Record<string, number>> = { tcp: 6, udp: 17, udplite: 136, sctp: 132, dccp: 33 };
 
-/** Reads the left side of a comparison or the key of a map. Throws `Unreadable`. */
+/** Reads the left side of a comparison or the key of a map. Throws `UNREADABLE`. */
 export function readLeft(expression: unknown, context: Context): Left {
-  if (!isObject(expression)) throw new Unreadable();
+  if (!isObject(expression)) throw UNREADABLE;
   const [kind = '', body] = Object.entries(expression)[0] ?? [];
   switch (kind) {
     case 'concat': {
-      if (!Array.isArray(body)) throw new Unreadable();
+      if (!Array.isArray(body)) throw UNREADABLE;
       const parts = body.map((part) => readLeft(part, context));
       const fields = parts.flatMap((part) => part.fields);
       // beside the protocol itself, nft prints `th dport` as the port of whatever protocol an earlier rule named
@@ -59,10 +62,10 @@ export function readLeft(expression: unknown, context: Context): Left {
       };
     }
     case '&': {
-      if (!Array.isArray(body)) throw new Unreadable();
+      if (!Array.isArray(body)) throw UNREADABLE;
       const { fields, implied } = readLeft(body[0], context);
       const [selector] = fields;
-      if (selector === undefined || fields.length > 1 || !BIT_FIELDS.has(selector.field)) throw new Unreadable();
+      if (selector === undefined || fields.length > 1 || !BIT_FIELDS.has(selector.field)) throw UNREADABLE;
       return {
         fields: [{ field: selector.field, mask: readBits(selector.field, body[1]) & (selector.mask ?? ALL_BITS) }],
         implied,
@@ -77,7 +80,7 @@ export function readLeft(expression: unknown, context: Context): Left {
     case 'payload':
       return readPayload(stringOf(body, 'protocol'), stringOf(body, 'field'), context);
     default:
-      throw new Unreadable();
+      throw UNREADABLE;
   }
 }
 
@@ -87,7 +90,7 @@ function isNoProtocol(step: Step): boolean {
 
 function stringOf(body: unknown, name: string): string {
   const value = isObject(body) ? body[name] : undefined;
-  if (typeof value !== 'string') throw new Unreadable();
+  if (typeof value !== 'string') throw UNREADABLE;
   return value;
 }
 
@@ -117,12 +120,12 @@ function metaSelector(key: string): Selector {
     case 'pkttype':
       return { field: 'packet-type' };
     default:
-      throw new Unreadable();
+      throw UNREADABLE;
   }
 }
 
 function ctSelector(key: string, ofOneDirection: boolean): Selector {
-  if (ofOneDirection) throw new Unreadable();
+  if (ofOneDirection) throw UNREADABLE;
   switch (key) {
     case 'state':
       return { field: 'ct-state', mask: CT_STATE_BITS };
@@ -133,16 +136,16 @@ function ctSelector(key: string, ofOneDirection: boolean): Selector {
     case 'direction':
       return { field: 'ct-direction' };
     default:
-      throw new Unreadable();
+      throw UNREADABLE;
   }
 }
 
 function fibSelector(body: unknown): Selector {
   const flags = isObject(body) && Array.isArray(body['flags']) ? body['flags'] : isObject(body) ? [body['flags']] : [];
-  if (!isObject(body) || body['result'] !== 'type') throw new Unreadable();
+  if (!isObject(body) || body['result'] !== 'type') throw UNREADABLE;
   if (flags.includes('saddr')) return { field: 'src-type' };
   if (flags.includes('daddr')) return { field: 'dst-type' };
-  throw new Unreadable();
+  throw UNREADABLE;
 }
 
 function readPayload(protocol: string, field: string, context: Context): Left {
@@ -192,13 +195,13 @@ function readPayload(protocol: string, field: string, context: Context): Left {
   if ((number !== undefined || protocol === 'th') && (field === 'sport' || field === 'dport')) {
     return left(field, number === undefined ? [] : [matches('proto', number)]);
   }
-  throw new Unreadable();
+  throw UNREADABLE;
 }
 
-/** Reads the operator and the right side of a comparison. Throws `Unreadable`. */
+/** Reads the operator and the right side of a comparison. Throws `UNREADABLE`. */
 export function readComparison(fields: readonly Selector[], op: unknown, right: unknown, context: Context): Test {
   const [selector] = fields;
-  if (selector === undefined) throw new Unreadable();
+  if (selector === undefined) throw UNREADABLE;
   const bits = fields.length === 1 && BIT_FIELDS.has(selector.field);
   switch (op) {
     case '==':
@@ -217,7 +220,7 @@ export function readComparison(fields: readonly Selector[], op: unknown, right: 
     case '>':
       return { fields, rows: [[[anything(selector.field)[0], readSpan(selector.field, right)[0]]]], negated: op === '>' };
     default:
-      throw new Unreadable();
+      throw UNREADABLE;
   }
 }
 
@@ -241,7 +244,7 @@ function anything(field: Field): Span {
 function readRows(fields: readonly Selector[], right: unknown, context: Context): Span[][] {
   if (typeof right === 'string' && right.startsWith('@')) {
     const elements = context.set(right.slice(1));
-    if (elements === undefined) throw new Unreadable();
+    if (elements === undefined) throw UNREADABLE;
     return elements.map((element) => readRow(fields, element));
   }
   if (isObject(right) && Array.isArray(right['set'])) return right['set'].map((element) => readRow(fields, element));
@@ -254,7 +257,7 @@ export function readRow(fields: readonly Selector[], element: unknown): Span[] {
   if (isObject(wrapped)) return readRow(fields, wrapped['val']);
   if (element === '*') return fields.map(({ field }) => anything(field));
   const parts = isObject(element) && Array.isArray(element['concat']) ? element['concat'] : [element];
-  if (parts.length !== fields.length) throw new Unreadable();
+  if (parts.length !== fields.length) throw UNREADABLE;
   return fields.map(({ field }, index) => readSpan(field, parts[index]));
 }
 
@@ -271,11 +274,11 @@ function readSpan(field: Field, value: unknown): Span {
     return [bits, bits];
   }
   if (field === 'src' || field === 'dst') {
-    if (typeof value !== 'string' || !/^[\da-f.:]+$/i.test(value)) throw new Unreadable();
+    if (typeof value !== 'string' || !/^[\da-f.:]+$/i.test(value)) throw UNREADABLE;
     return [addressKey(value), addressKey(value)];
   }
   if (TEXT_FIELDS.has(field)) {
-    if (typeof value !== 'string') throw new Unreadable();
+    if (typeof value !== 'string') throw UNREADABLE;
     return readName(field, value);
   }
   const number = typeof value === 'number' ? value : NUMBERS[field]?.[String(value)];
@@ -283,7 +286,7 @@ function readSpan(field: Field, value: unknown): Span {
 }
 
 function unreadable(): never {
-  throw new Unreadable();
+  throw UNREADABLE;
 }
 
 function readName(field: Field, value: string): Span {

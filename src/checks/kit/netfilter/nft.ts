@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Base, type Chain, HOOKS, type Rule, type SetMark, type Step, type Table, type Verdict } from './ast.ts';
 import { PASSING_TARGETS } from './iptables-save.ts';
-import { ALL_BITS, type Context, matches, readComparison, readLeft, readRow, Unreadable } from './nft-compare.ts';
+import { ALL_BITS, type Context, matches, readComparison, readLeft, readRow, UNREADABLE } from './nft-compare.ts';
 import { type Expression, isObject, ruleText } from './nft-text.ts';
 
 const Named = { family: z.enum(['ip', 'ip6', 'inet', 'arp', 'bridge', 'netdev']), table: z.string(), name: z.string() };
@@ -112,7 +112,7 @@ function stepsOf(statement: unknown, context: Context): Step[] {
   try {
     return readStatement(statement, context);
   } catch (error) {
-    if (!(error instanceof Unreadable)) throw error;
+    if (error !== UNREADABLE) throw error;
     const why = ruleText([statement]);
     return [
       isObject(statement) && 'vmap' in statement ? { do: 'verdict', verdict: { kind: 'unknown', why } } : { do: 'unknown', why },
@@ -134,7 +134,7 @@ const NO_EFFECT = new Set([
 ]);
 
 function readStatement(statement: unknown, context: Context): Step[] {
-  if (!isObject(statement)) throw new Unreadable();
+  if (!isObject(statement)) throw UNREADABLE;
   const [kind = '', body] = Object.entries(statement)[0] ?? [];
   if (NO_EFFECT.has(kind)) return [];
   switch (kind) {
@@ -178,16 +178,16 @@ function readStatement(statement: unknown, context: Context): Step[] {
     case 'xt':
       return readXt(body);
     default:
-      throw new Unreadable();
+      throw UNREADABLE;
   }
 }
 
 /** An iptables extension inside a table that only nft can print: its name is known, its parameters are not. */
 function readXt(body: unknown): Step[] {
-  if (!isObject(body)) throw new Unreadable();
+  if (!isObject(body)) throw UNREADABLE;
   const { type, name } = body;
   if (name === 'comment' || type === 'watcher') return [];
-  if (type !== 'target' || typeof name !== 'string') throw new Unreadable();
+  if (type !== 'target' || typeof name !== 'string') throw UNREADABLE;
   switch (name) {
     case 'REJECT':
       return [{ do: 'verdict', verdict: { kind: 'reject', with: 'unknown' } }];
@@ -214,7 +214,7 @@ function readVerdict(statement: Expression): Verdict {
       return { kind };
     case 'jump':
     case 'goto':
-      if (!isObject(body) || typeof body['target'] !== 'string') throw new Unreadable();
+      if (!isObject(body) || typeof body['target'] !== 'string') throw UNREADABLE;
       return { kind, chain: body['target'] };
     default:
       return { kind: 'unknown', why: kind };
@@ -237,7 +237,7 @@ function readReject(body: unknown, context: Context): Step[] {
 }
 
 function readMatch(body: unknown, context: Context): Step[] {
-  if (!isObject(body)) throw new Unreadable();
+  if (!isObject(body)) throw UNREADABLE;
   const { op, left, right } = body;
   if (isRandom(left)) return [{ do: 'some', why: ruleText([{ match: body }]) }];
   const { fields, implied } = readLeft(left, context);
@@ -258,7 +258,7 @@ function isRandom(expression: unknown): boolean {
 }
 
 function readVerdictMap(body: unknown, context: Context): Step[] {
-  if (!isObject(body)) throw new Unreadable();
+  if (!isObject(body)) throw UNREADABLE;
   const { key, data } = body;
   const elements =
     typeof data === 'string'
@@ -266,11 +266,11 @@ function readVerdictMap(body: unknown, context: Context): Step[] {
       : isObject(data) && Array.isArray(data['set'])
         ? data['set']
         : undefined;
-  if (elements === undefined) throw new Unreadable();
+  if (elements === undefined) throw UNREADABLE;
   const random = isRandom(key);
   const { fields, implied } = random ? { fields: [], implied: [] } : readLeft(key, context);
   const entries = elements.map((element) => {
-    if (!Array.isArray(element) || !isObject(element[1])) throw new Unreadable();
+    if (!Array.isArray(element) || !isObject(element[1])) throw UNREADABLE;
     return { row: random ? [] : readRow(fields, element[0]), verdict: readVerdict(element[1]), rest: element[0] === '*' };
   });
   // the entry for everything else comes last, wherever nft prints it
@@ -283,7 +283,7 @@ function readVerdictMap(body: unknown, context: Context): Step[] {
 }
 
 function readMangle(body: unknown): Step[] {
-  if (!isObject(body)) throw new Unreadable();
+  if (!isObject(body)) throw UNREADABLE;
   const { key, value } = body;
   if (isObject(key) && 'payload' in key) {
     return [{ do: 'verdict', verdict: { kind: 'unknown', why: ruleText([{ mangle: body }]) } }];

@@ -1,5 +1,5 @@
 import type { Evidence } from '../../../model/evidence.ts';
-import { type EvidenceOf, incomplete, ok, type Parsed, parseComplete, unsupported } from '../check.ts';
+import { allParsed, type EvidenceOf, incomplete, ok, type Parsed, parseComplete, unsupported } from '../check.ts';
 import { NFT_NETDEV_CHAINS, RULES_IPTABLES_NFT, RULES_LEGACY, RULES_NFT } from '../readings.ts';
 import type { System, Table } from './ast.ts';
 import { type IptablesSave, parseIptablesSave } from './iptables-save.ts';
@@ -29,19 +29,20 @@ const NOT_IN_KERNEL = /(Protocol|Operation) not supported|Address family not sup
  */
 export function parseRulesets(evidence: EvidenceOf<typeof FILTER_READINGS>): Parsed<readonly Table[]> {
   const none: IptablesSave = { tables: [], incompatible: [] };
-  const legacy = readSystem(evidence.legacy, (stdout) => parseIptablesSave(stdout, 'legacy'), none);
-  const iptablesNft = readSystem(evidence.iptablesNft, (stdout) => parseIptablesSave(stdout, 'iptables-nft'), none);
-  const nft = readSystem(evidence.nft, parseNft, []);
-  if (legacy.outcome !== 'ok') return legacy;
-  if (iptablesNft.outcome !== 'ok') return iptablesNft;
-  if (nft.outcome !== 'ok') return nft;
-  if (legacy.facts.tables.length === 0 && isAbsent(evidence.nft) && isAbsent(evidence.iptablesNft)) {
+  const read = allParsed({
+    legacy: readSystem(evidence.legacy, (stdout) => parseIptablesSave(stdout, 'legacy'), none),
+    iptablesNft: readSystem(evidence.iptablesNft, (stdout) => parseIptablesSave(stdout, 'iptables-nft'), none),
+    nft: readSystem(evidence.nft, parseNft, []),
+  });
+  if (read.outcome !== 'ok') return read;
+  const { legacy, iptablesNft, nft } = read.facts;
+  if (legacy.tables.length === 0 && isAbsent(evidence.nft) && isAbsent(evidence.iptablesNft)) {
     return unsupported('this kernel has no packet filter');
   }
   // without the names of the devices, what hangs on them stays in doubt
   const devices =
     incomplete(evidence.netdevChains) === null ? parseNetdevChains(evidence.netdevChains.stdout) : new Map<string, string[]>();
-  return ok([...legacy.facts.tables, ...joinTables(iptablesNft.facts, withDevices(nft.facts, devices))]);
+  return ok([...legacy.tables, ...joinTables(iptablesNft, withDevices(nft, devices))]);
 }
 
 /** The devices of chains, by `TABLE CHAIN`, from `nft list chains netdev`. */
@@ -77,7 +78,11 @@ function readSystem<F>(evidence: Evidence, read: (stdout: string) => F, none: F)
 
 function isAbsent(evidence: Evidence): boolean {
   return (
-    incomplete(evidence) !== null && evidence.fault === undefined && !evidence.truncated && NOT_IN_KERNEL.test(evidence.stderr)
+    incomplete(evidence) !== null &&
+    evidence.fault === undefined &&
+    !evidence.truncated &&
+    evidence.stdout === '' &&
+    NOT_IN_KERNEL.test(evidence.stderr)
   );
 }
 

@@ -464,6 +464,7 @@ test('what cannot be read is unknown, never healthy', () => {
     parseNode2({ legacy: evidence(['iptables-legacy-save', '-c'], 'iptables: command garbled\n') }),
     parseNode2({ legacy: evidence(['iptables-legacy-save', '-c'], '', { exitCode: null, fault: 'timeout', durationMs: 4000 }) }),
     parseNode2({ nft: evidence(nft.argv, '', { exitCode: 1, stderr: 'Operation not permitted (you must be root)\n' }) }),
+    parseNode2({ iptablesNft: { ...half(iptablesNft), exitCode: 1, stderr: 'Operation not supported' } }),
     parseNode2({ links: evidence(['ip', 'address'], '[') }),
     parseNode2({ bridgeCalls: evidence(['cat', '/proc/x'], 'yes\n') }),
     parseNode2({
@@ -478,6 +479,7 @@ test('what cannot be read is unknown, never healthy', () => {
       'iptables-legacy-save -c: unreadable output (line 1 is outside every table)',
       'iptables-legacy-save -c: no end after 4000 ms',
       'nft -j list ruleset: exit status 1, Operation not permitted (you must be root)',
+      'iptables-nft-save -c: exit status 1, Operation not supported',
       expect.stringMatching(/^ip address: unreadable output \(.+\)$/),
       'cat /proc/x: unreadable output',
       'cat /proc/x: permission denied',

@@ -3,10 +3,10 @@ import { nodeEntity } from '../../../model/entity.ts';
 import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type Draft, defineCheck, ok } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type DeviceSettings, parseNetconf } from '../../kit/netconf.ts';
-import { nodeNetwork } from '../../kit/node-network.ts';
+import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, NETCONF, SYSCTL_FILES } from '../../kit/readings.ts';
 import { parseSysctlFiles, type SysctlLine } from '../../kit/sysctl-files.ts';
 
@@ -30,20 +30,13 @@ export const ipForwardOff = defineCheck({
   },
   params: z.strictObject({}),
   collect: { netconf: NETCONF, addresses: ADDRESSES, files: SYSCTL_FILES },
-  parse({ netconf, addresses, files }) {
-    const settings = parseNetconf(netconf);
-    if (settings.outcome !== 'ok') return settings;
-    const links = parseLinks(addresses);
-    if (links.outcome !== 'ok') return links;
-    const lines = parseSysctlFiles(files);
-    return lines.outcome === 'ok' ? ok<Facts>({ settings: settings.facts, links: links.facts, files: lines.facts }) : lines;
-  },
+  parse: ({ netconf, addresses, files }) =>
+    allParsed<Facts>({ settings: parseNetconf(netconf), links: parseLinks(addresses), files: parseSysctlFiles(files) }),
   acquits: (facts: ReadonlyMap<string, Facts>, inventory) => forwarding(facts, inventory),
   evaluate: (facts: Facts, { node, inventory }) => {
     const concerned = podDevices(facts, node, inventory);
     const off = facts.settings.filter(({ device, forwarding }) => !forwarding && concerned.includes(device));
     const isOff = facts.settings.some(({ device, forwarding }) => device === 'all' && !forwarding);
-    if (off.length === 0) return [];
     if (isOff && off.length === concerned.length) return [allOff(facts, node)];
     return off.map(({ device }) => oneOff(facts, node, device));
   },
@@ -60,9 +53,7 @@ function forwarding(facts: ReadonlyMap<string, Facts>, inventory: Inventory): re
 
 /** The devices that pod traffic comes in by and that the kernel has settings for. */
 function podDevices({ settings, links }: Facts, name: string, inventory: Inventory): readonly string[] {
-  const node = inventory.nodes.find((candidate) => candidate.name === name);
-  if (node === undefined) return [];
-  const { uplink, bridge, overlay } = nodeNetwork(node, links);
+  const { uplink, bridge, overlay } = networkOf(inventory, name, links);
   const names = [uplink, bridge, overlay].flatMap((link) => (link === null ? [] : [link.name]));
   return names.filter((device) => settings.some((setting) => setting.device === device));
 }
@@ -89,7 +80,8 @@ function allOff(facts: Facts, node: string): Draft {
 }
 
 function oneOff(facts: Facts, node: string, device: string): Draft {
-  const key = `net.ipv4.conf.${device}.forwarding`;
+  // sysctl(8) takes a dot in a device's name for a separator; it writes the name's own as a slash.
+  const key = `net.ipv4.conf.${device.replaceAll('.', '/')}.forwarding`;
   const keys = [key, 'net.ipv4.conf.*.forwarding'];
   const culprit = lastAssignment(facts.files, keys);
   return {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import { nodePlace } from '../../../model/hop.ts';
-import { type Draft, defineCheck, ok } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { ADDRESSES, NEIGHBOURS } from '../../kit/readings.ts';
@@ -26,14 +26,8 @@ export const staleNeighbour = defineCheck({
   },
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES, neighbours: NEIGHBOURS },
-  parse({ addresses, neighbours }) {
-    const links = parseLinks(addresses);
-    if (links.outcome !== 'ok') return links;
-    const before = parseNeighbours(neighbours.before);
-    if (before.outcome !== 'ok') return before;
-    const after = parseNeighbours(neighbours.after);
-    return after.outcome === 'ok' ? ok<Facts>({ links: links.facts, neighbours: before.facts, later: after.facts }) : after;
-  },
+  parse: ({ addresses, neighbours: { before, after } }) =>
+    allParsed<Facts>({ links: parseLinks(addresses), neighbours: parseNeighbours(before), later: parseNeighbours(after) }),
   acquits: (facts: ReadonlyMap<string, Facts>) => {
     const owners = ownersOf(facts);
     return [...facts].flatMap(([node, { later }]) =>
@@ -49,18 +43,23 @@ export const staleNeighbour = defineCheck({
   },
 });
 
-/** An entry as it was met, and whether it has been learnt anew since. */
-type Met = Neighbour & { readonly isMended: boolean };
+/** An entry as it was met, and what became of it: it is there still, was learnt anew, or the kernel gave it up. */
+type Met = Neighbour & { readonly fate: 'stays' | 'mended' | 'gone' };
 
 /** Entries of real links, as they were before the sweep or have come since; a tunnel's are its own software's business. */
 function onLinks({ links, neighbours, later }: Facts): readonly Met[] {
   const tunnels = new Set(links.filter(({ vxlan }) => vxlan !== null).map(({ name }) => name));
   const key = ({ dev, ip }: Neighbour): string => `${dev} ${ip}`;
   const now = new Map(later.map((entry) => [key(entry), entry]));
-  const before = neighbours.map((entry) => ({ ...entry, isMended: now.get(key(entry))?.mac !== entry.mac }));
+  const before = neighbours.map((entry) => ({ ...entry, fate: fateOf(entry, now.get(key(entry))) }));
   const known = new Set(neighbours.map(key));
-  const since = later.filter((entry) => !known.has(key(entry))).map((entry) => ({ ...entry, isMended: false }));
+  const since = later.filter((entry) => !known.has(key(entry))).map((entry) => ({ ...entry, fate: 'stays' as const }));
   return [...before, ...since].filter(({ dev }) => !tunnels.has(dev));
+}
+
+function fateOf({ mac }: Neighbour, later: Neighbour | undefined): Met['fate'] {
+  if (later?.mac == null) return 'gone';
+  return later.mac === mac ? 'stays' : 'mended';
 }
 
 /** Who holds each address; an address that two nodes hold is another fault and left out. */
@@ -93,16 +92,23 @@ function staleOn(
     .map(({ entry, owner }) => stale(node, entry, owner));
 }
 
-function stale(node: string, { ip, dev, mac, state, isMended }: Met, owner: Owner): Draft {
+const FATE: Readonly<Record<Met['fate'], string>> = {
+  stays: '',
+  mended: '; the entry was learnt anew while this check ran',
+  gone: '; the kernel gave the entry up while this check ran',
+};
+
+function stale(node: string, { ip, dev, mac, state, fate }: Met, owner: Owner): Draft {
   const isPermanent = state === 'PERMANENT';
+  const isThere = fate === 'stays';
   return {
     code: 'stale-neighbour',
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'neigh', dev, via: ip }],
     harms: [{}],
-    // Packets were lost until the entry was learnt anew, some time during the sweep.
-    partial: isMended,
-    summary: `${node} ${isMended ? 'sent' : 'sends'} to ${owner.node} (${ip}) at the MAC address ${mac}, but ${owner.node}'s ${owner.dev} has ${owner.mac}${isMended ? '; the entry was learnt anew while this check ran' : ''}${isPermanent ? '; somebody has set the entry permanently' : ''}`,
+    // Packets were lost until the entry went away, some time during the sweep.
+    partial: !isThere,
+    summary: `${node} ${isThere ? 'sends' : 'sent'} to ${owner.node} (${ip}) at the MAC address ${mac}, but ${owner.node}'s ${owner.dev} has ${owner.mac}${FATE[fate]}${isPermanent ? '; somebody has set the entry permanently' : ''}`,
     ...(isPermanent
       ? {
           advice: `The entry was set by somebody, it does not go away by itself: find out by whom before it is deleted (ip neigh del ${ip} dev ${dev}).`,
@@ -112,8 +118,8 @@ function stale(node: string, { ip, dev, mac, state, isMended }: Met, owner: Owne
       { where: node, source: NEIGHBOURS.argv.join(' '), text: `${ip} dev ${dev} lladdr ${mac} ${state}` },
       { where: owner.node, source: ADDRESSES.argv.join(' '), text: `${owner.dev} ${ip} link/ether ${owner.mac}` },
     ],
-    ...(isMended
-      ? {}
-      : { remedy: { id: isPermanent ? 'delete-neighbour' : 'flush-neighbour', node, params: { dev, ip, mac: mac ?? '' } } }),
+    ...(isThere
+      ? { remedy: { id: isPermanent ? 'delete-neighbour' : 'flush-neighbour', node, params: { dev, ip, mac: mac ?? '' } } }
+      : {}),
   };
 }

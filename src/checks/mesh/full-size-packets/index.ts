@@ -1,5 +1,6 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
-import { defineProbe, denial, fromNode, fromPod, probe } from '../../kit/probe.ts';
+import { denies } from '../../kit/policy.ts';
+import { defineProbe, fromNode, fromPod, probe } from '../../kit/probe.ts';
 
 /** Packets that are sent to a target at most: it is asked again only while it does not answer. */
 const PACKETS = 3;
@@ -48,7 +49,7 @@ export const fullSizePackets = defineProbe({
             ip: there.ip,
             count: PACKETS,
             bytes: Math.min(overlay.mtu, bridge.mtu, remote.mtu),
-            denied: denial(inventory, here, there, 'ICMP'),
+            denied: denies(inventory, here, there, 'ICMP'),
           }),
         );
       }

@@ -1,6 +1,6 @@
 import { nodeEntity } from '../../../model/entity.ts';
 import { addressAt } from '../../kit/cidr.ts';
-import { defineProbe, fromNode, oneWayToNode, type ProbeNode, probe } from '../../kit/probe.ts';
+import { defineProbe, fromNode, oneWayToNode, type ProbeNode, pingAndTcp } from '../../kit/probe.ts';
 
 /** Null where nobody holds the first address of the podCIDR: without a bridge (Calico, Cilium). */
 function common(source: ProbeNode, target: ProbeNode) {
@@ -27,16 +27,8 @@ export const nodeToPodNetwork = defineProbe({
   plan: ({ pairs, count }) =>
     pairs.flatMap(([source, target]) => {
       const base = common(source, target);
-      if (base === null) return [];
-      const tcp = probe(nodeToPodNetwork, {
-        ...base,
-        method: 'tcp',
-        port: target.node.kubeletPort,
-        layer: 'L4',
-        listens: target.answers,
-        ifSilent: true,
-      });
-      return [probe(nodeToPodNetwork, { ...base, method: 'ping', count, sibling: tcp.id }), tcp];
+      const tcp = { port: target.node.kubeletPort, listens: target.answers, ifSilent: true };
+      return base === null ? [] : pingAndTcp(nodeToPodNetwork, base, { count }, tcp);
     }),
   oneWay(source, target, { count }) {
     const base = common(source, target);

@@ -1,5 +1,6 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
-import { defineProbe, denial, fromNode, oneWayToPod, type ProbeNode, probe, probePort } from '../../kit/probe.ts';
+import { denies } from '../../kit/policy.ts';
+import { defineProbe, fromNode, oneWayToPod, type ProbeNode, pingAndTcp, probePort } from '../../kit/probe.ts';
 
 function common(source: ProbeNode, target: ProbeNode) {
   const pod = target.probePod;
@@ -26,18 +27,12 @@ export const nodeToPod = defineProbe({
       const pod = target.probePod;
       if (base === null || pod === null) return [];
       const { port, listens } = probePort(target.node, pod);
-      const denied = denial(inventory, source.node, pod, 'TCP', port);
-      const tcp = probe(nodeToPod, { ...base, method: 'tcp', port, layer: 'L4', listens, denied });
-      return [
-        probe(nodeToPod, {
-          ...base,
-          method: 'ping',
-          count,
-          sibling: tcp.id,
-          denied: denial(inventory, source.node, pod, 'ICMP'),
-        }),
-        tcp,
-      ];
+      return pingAndTcp(
+        nodeToPod,
+        base,
+        { count, denied: denies(inventory, source.node, pod, 'ICMP') },
+        { port, listens, denied: denies(inventory, source.node, pod, 'TCP', port) },
+      );
     }),
   oneWay(source, target, context) {
     const base = common(source, target);

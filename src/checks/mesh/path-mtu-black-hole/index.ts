@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import { type Draft, defineCheck, ok, type Probed } from '../../kit/check.ts';
-import { groupPairs, type OrderedPair, type PairGroup } from '../../kit/pairs.ts';
+import { groupPairs, type OrderedPair, type PairGroup, wire } from '../../kit/pairs.ts';
 
 /** N14. A check without readings of its own: it compares packets of full size with small ones on the same way. */
 export const pathMtuBlackHole = defineCheck({
@@ -22,7 +22,7 @@ export const pathMtuBlackHole = defineCheck({
   evaluate: (_facts, { probed }) => {
     const measured = measure(probed);
     const lost = measured.filter(({ isLost }) => isLost);
-    return groupPairs(lost, measured).map((group) => draftOf(group, lost));
+    return groupPairs(lost, measured).map(draftOf);
   },
 });
 
@@ -52,9 +52,8 @@ function streamOf({ probe }: Probed): string {
   return `${probe.from.node} ${probe.from.pod ?? ''} ${probe.to.ip}`;
 }
 
-function draftOf(group: PairGroup, lost: readonly Measured[]): Draft {
-  const members = lost.filter((pair) => group.pairs.some(({ from, to }) => from === pair.from && to === pair.to));
-  const proof = members.flatMap((member) => member.proof);
+function draftOf(group: PairGroup<Measured>): Draft {
+  const proof = group.pairs.flatMap((pair) => pair.proof);
   const bytes = Math.min(...proof.flatMap(({ probe }) => probe.bytes ?? []));
   const { where, at } = placeOf(group);
   return {
@@ -78,10 +77,5 @@ function placeOf(group: PairGroup): { readonly where: string; readonly at: HopPa
   if (group.kind === 'node')
     return { where: `between ${group.node} and any other node`, at: [{ place: nodePlace(group.node), point: 'port' }] };
   const { a, b } = group;
-  const wire = (from: string, to: string): HopPattern => ({
-    place: 'net',
-    point: 'wire',
-    via: `${nodePlace(from)}>${nodePlace(to)}`,
-  });
   return { where: `between ${a} and ${b}`, at: [wire(a, b), wire(b, a)] };
 }

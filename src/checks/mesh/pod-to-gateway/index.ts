@@ -1,6 +1,6 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
 import { addressAt } from '../../kit/cidr.ts';
-import { defineProbe, fromPod, probe } from '../../kit/probe.ts';
+import { defineProbe, fromPod, pingAndTcp } from '../../kit/probe.ts';
 
 /** M2: from netcheck's pod to its own node's bridge: the pod's own link, apart from everything beyond it. */
 export const podToGateway = defineProbe({
@@ -13,21 +13,13 @@ export const podToGateway = defineProbe({
     sources.flatMap((source) => {
       const pod = source.probePod;
       if (pod === null || source.podCIDR === null || source.network?.bridge == null) return [];
-      const common = {
+      const ends = {
         subject: podEntity(pod.namespace, pod.name),
         target: nodeEntity(source.node.name),
         from: fromPod(source, pod),
         on: source.node.name,
         ip: addressAt(source.podCIDR, 1),
       };
-      const tcp = probe(podToGateway, {
-        ...common,
-        method: 'tcp',
-        port: source.node.kubeletPort,
-        layer: 'L4',
-        listens: true,
-        ifSilent: true,
-      });
-      return [probe(podToGateway, { ...common, method: 'ping', count, sibling: tcp.id }), tcp];
+      return pingAndTcp(podToGateway, ends, { count }, { port: source.node.kubeletPort, listens: true, ifSilent: true });
     }),
 });

@@ -1,5 +1,6 @@
 import { podEntity } from '../../../model/entity.ts';
-import { defineProbe, denial, fromPod, oneWayToPod, type ProbeNode, probe, probePort } from '../../kit/probe.ts';
+import { denies } from '../../kit/policy.ts';
+import { defineProbe, fromPod, oneWayToPod, type ProbeNode, pingAndTcp, probePort } from '../../kit/probe.ts';
 
 function common(source: ProbeNode, target: ProbeNode) {
   const here = source.probePod;
@@ -28,12 +29,12 @@ export const podToPod = defineProbe({
       const there = target.probePod;
       if (base === null || here === null || there === null) return [];
       const { port, listens } = probePort(target.node, there);
-      const denied = denial(inventory, here, there, 'TCP', port);
-      const tcp = probe(podToPod, { ...base, method: 'tcp', port, layer: 'L4', listens, denied, ifSilent: true });
-      return [
-        probe(podToPod, { ...base, method: 'ping', count, sibling: tcp.id, denied: denial(inventory, here, there, 'ICMP') }),
-        tcp,
-      ];
+      return pingAndTcp(
+        podToPod,
+        base,
+        { count, denied: denies(inventory, here, there, 'ICMP') },
+        { port, listens, denied: denies(inventory, here, there, 'TCP', port), ifSilent: true },
+      );
     }),
   oneWay(source, target, context) {
     const base = common(source, target);
