@@ -5,10 +5,10 @@ import { isAnswer } from './results.ts';
  * What a probe's result means once it is seen beside the others.
  *
  * `pass`: packets went all the way; `fail`: none did; `lossy`: some did; `recovered`: many were lost at first and none when
- * it was measured again; `error`: the target answered, with an error, so
- * the way is good and the service is not; `filtered`: this protocol alone is not answered, another shows that the way is
- * good; `denied`: a NetworkPolicy forbids it and it did not pass; `unknown`: no complete evidence; `moot`: a one-way or
- * ARP probe that failed where the ordinary probe passes, which only says that its own protocol is filtered.
+ * it was measured again; `error`: the target answered, with an error, so the way is good and the service is not;
+ * `filtered`: this protocol alone is not answered, another shows that the way is good; `denied`: a NetworkPolicy forbids it
+ * and it did not pass; `unknown`: no complete evidence; `moot`: a one-way or ARP probe that failed where the ordinary probe
+ * passes, which only says that its own protocol is filtered.
  */
 export type Meaning = 'pass' | 'fail' | 'lossy' | 'recovered' | 'error' | 'filtered' | 'denied' | 'unknown' | 'moot';
 
@@ -27,7 +27,7 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
     if (result === undefined) return [];
     const earlier = probe.repeats === undefined ? undefined : results.get(probe.repeats);
     const meaning = meaningOf(probe, result, results);
-    return meaning === 'pass' && earlier !== undefined && isSevere(earlier)
+    return meaning === 'pass' && earlier !== undefined && isSevere(probe, earlier)
       ? [{ probe, result: earlier, meaning: 'recovered' as const }]
       : [{ probe, result, meaning }];
   });
@@ -38,11 +38,12 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
   );
   return first.map((judged) => {
     const { probe, result, meaning } = judged;
-    if (meaning !== 'fail' && meaning !== 'lossy') return judged;
+    if (meaning !== 'fail' && meaning !== 'lossy' && meaning !== 'recovered') return judged;
     // A few packets in a row may be lost by chance where others between the same nodes are.
-    if (meaning === 'fail' && result.sent <= FEW_PACKETS && !isCounted(probe) && lossy.has(nodesOf(probe))) {
+    if (meaning !== 'lossy' && result.sent <= FEW_PACKETS && !isCounted(probe) && lossy.has(nodesOf(probe))) {
       return { ...judged, meaning: 'lossy' };
     }
+    if (meaning === 'recovered') return judged;
     if ((probe.method === 'udp' || probe.method === 'arp') && !broken.has(pairKey(probe))) return { ...judged, meaning: 'moot' };
     // Where ping is filtered, a ping of another size says nothing about size.
     if (probe.method === 'ping' && filtered.has(streamKey(probe))) return { ...judged, meaning: 'filtered' };
@@ -66,13 +67,14 @@ function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<strin
   return 'fail';
 }
 
-/** Whether so much was lost that a busy moment does not explain it: one packet in six, of ten or more. */
-function isSevere({ status, sent, delivered }: ProbeResult): boolean {
+/** Whether so much was lost that it is told even when it is over: a whole exchange, or one packet in six of ten or more. */
+function isSevere(probe: Probe, { status, sent, delivered }: ProbeResult): boolean {
+  if (!isCounted(probe)) return status === 'fail' && delivered === 0;
   return status !== 'unknown' && sent >= 10 && (sent - delivered) * 6 >= sent;
 }
 
-/** Below this, nothing arriving is no proof that nothing ever does. */
-const FEW_PACKETS = 5;
+/** Where some packets are lost at random, so many in a row may be, now and then; not more. */
+export const FEW_PACKETS = 5;
 
 /** Whether a probe sends enough packets for a rate. */
 function isCounted({ method, bytes }: Probe): boolean {
@@ -80,7 +82,7 @@ function isCounted({ method, bytes }: Probe): boolean {
 }
 
 /** The pair of nodes that a probe goes between; where the target may be anywhere, as a Service's, the node it starts on. */
-function nodesOf({ from, to }: Probe): string {
+export function nodesOf({ from, to }: Probe): string {
   return to.node === null ? from.node : [from.node, to.node].sort().join(' ');
 }
 
@@ -88,8 +90,8 @@ function isBrokenExchange({ probe, meaning }: Judged): boolean {
   return probe.method !== 'udp' && probe.method !== 'arp' && (meaning === 'fail' || meaning === 'lossy');
 }
 
-/** Two nodes, either way round, as one kind of probe sees them: what a one-way failure has to be seen beside. */
-function pairKey({ check, from, to }: Probe): string {
+/** Two nodes, either way round, as one kind of probe sees them. */
+export function pairKey({ check, from, to }: Probe): string {
   return `${check} ${[from.node, to.node ?? to.ip].sort().join(' ')}`;
 }
 

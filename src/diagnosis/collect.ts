@@ -1,8 +1,9 @@
 import { CHECKS } from '../checks/index.ts';
-import type { Reading, Readings } from '../checks/kit/check.ts';
+import { parseComplete, type Reading, type Readings } from '../checks/kit/check.ts';
 import { parseLinks } from '../checks/kit/links.ts';
+import { parseNeighbours } from '../checks/kit/neighbours.ts';
 import { nodeNetwork } from '../checks/kit/node-network.ts';
-import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_LIMITS, readingKey } from '../checks/kit/readings.ts';
+import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_LIMITS, NEIGHBOURS, readingKey } from '../checks/kit/readings.ts';
 import { readConntrackFree, readNeighboursFree } from '../checks/kit/tables.ts';
 import type { Cluster } from '../cluster/port.ts';
 import type { Plan } from '../model/bundle.ts';
@@ -13,10 +14,20 @@ import type { NotChecked, RunRequest } from '../model/verdict.ts';
 import { Listening } from '../model/wire/agent.ts';
 import { classify } from './classify.ts';
 import { tagsOf, unprobedFamilies } from './judge.ts';
-import { chooseFocus, listensAtOnce, type NodeState, nodesToAsk, planFocus, planSweep, probePodOf, unplannable } from './plan.ts';
+import {
+  chooseFocus,
+  listensAtOnce,
+  type NodeState,
+  nodesToAsk,
+  planFocus,
+  planFollowUps,
+  planSweep,
+  probePodOf,
+  unplannable,
+} from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
-import { findTasks, heardTasks, listenTasks, probeTasks, readingTasks } from './tasks.ts';
+import { findTasks, heardTasks, listenTasks, probeTasks, readingMoments, readingTasks } from './tasks.ts';
 
 /** Time limits of the phases, in milliseconds. */
 export type Limits = {
@@ -24,11 +35,11 @@ export type Limits = {
   readonly readyMs: number;
   /** After no further agent has answered for this long, the others begin. */
   readonly quietMs: number;
-  /** For the sweep, and for each round after it. */
+  /** For the sweep, and for each round after it: how long an agent may deliver nothing. */
   readonly roundMs: number;
 };
 
-export const LIMITS: Limits = { readyMs: 6000, quietMs: 300, roundMs: 6000 };
+export const LIMITS: Limits = { readyMs: 6000, quietMs: 150, roundMs: 6000 };
 
 export type CollectOptions = {
   readonly cluster: Cluster;
@@ -96,12 +107,13 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     const wanted = planned.probes.filter(({ id }) => only === undefined || only.has(id));
     probes.push(...wanted.filter(({ id }) => !known.has(id)));
     omissions.push(...planned.omitted);
+    const tags = { token, tagOf: tagsOf(probes) };
+    const mine = Map.groupBy(wanted, ({ from }) => from.node);
     return Promise.all(
       ready.map((session) => {
         swept.add(session.node);
-        const mine = wanted.filter(({ from }) => from.node === session.node);
         return session.perform(
-          [...readingTasks(collects, 'sweep'), ...probeTasks(mine, uplinkOf(session.node), { token, tagOf: tagsOf(probes) })],
+          [...readingTasks(collects, 'sweep'), ...probeTasks(mine.get(session.node) ?? [], uplinkOf(session.node), tags)],
           limits.roundMs,
         );
       }),
@@ -127,22 +139,21 @@ export async function collect(options: CollectOptions): Promise<Collected> {
       }),
     );
     for (const session of usable()) states.set(session.node, stateOf(inventory, session.evidence()));
-    const planned = planFocus(focus, judged, inventory, nodes, states);
+    await send(planFocus(focus, judged, inventory, nodes, states));
+    await Promise.all(usable().map((session) => session.perform(heardTasks(2, listeningOf(session.evidence())), limits.roundMs)));
+    await send(planFollowUps(focus, inventory, nodes, states));
+  }
+
+  /** Adds probes to the plan and sends them. */
+  async function send(planned: readonly Probe[]): Promise<void> {
     probes.push(...planned);
     const tags = { token, tagOf: tagsOf(probes) };
+    const mine = Map.groupBy(planned, ({ from }) => from.node);
     await Promise.all(
       usable().map((session) =>
-        session.perform(
-          probeTasks(
-            planned.filter(({ from }) => from.node === session.node),
-            uplinkOf(session.node),
-            tags,
-          ),
-          limits.roundMs,
-        ),
+        session.perform(probeTasks(mine.get(session.node) ?? [], uplinkOf(session.node), tags), limits.roundMs),
       ),
     );
-    await Promise.all(usable().map((session) => session.perform(heardTasks(2, listeningOf(session.evidence())), limits.roundMs)));
   }
 
   const first = await firstToAnswer(sessions, limits, (ready) => onPhase('starting', ready, nodes.length));
@@ -198,7 +209,7 @@ async function firstToAnswer(
             clearTimeout(hardStop);
             resolve();
           },
-          Math.max(limits.quietMs, (performance.now() - start) / 2),
+          Math.max(limits.quietMs, (performance.now() - start) / 3),
         );
       }
     };
@@ -256,6 +267,7 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
   const links = addresses === undefined ? null : parseLinks(addresses);
   return {
     network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
+    neighbours: neighboursOf(evidence),
     listening: listeningOf(evidence),
     freeNeighbours: readNeighboursFree(read(NEIGHBOUR_LIMITS), read(NEIGHBOUR_COUNT)),
     freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),
@@ -263,15 +275,24 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
 }
 
 /** The ports on which an agent listens by now. */
+/** The neighbour entries as they were last read; none where they could not be. */
+function neighboursOf({ items }: NodeEvidence): NodeState['neighbours'] {
+  const latest = readingMoments(NEIGHBOURS)
+    .flatMap(({ key }) => items[key] ?? [])
+    .at(-1);
+  const read = latest === undefined ? null : parseNeighbours(latest);
+  return read?.outcome === 'ok' ? read.facts : [];
+}
+
 function listeningOf(evidence: NodeEvidence): NodeState['listening'] {
   return { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') };
 }
 
 function portsOf(evidence: NodeEvidence, key: string): Listening | null {
   const item = evidence.items[key];
-  if (item === undefined || item.exitCode !== 0) return null;
-  const ports = Listening.safeParse(JSON.parse(item.stdout));
-  return ports.success ? ports.data : null;
+  if (item === undefined) return null;
+  const ports = parseComplete(item, (stdout) => Listening.parse(JSON.parse(stdout)));
+  return ports.outcome === 'ok' ? ports.facts : null;
 }
 
 function unique(gaps: readonly NotChecked[]): NotChecked[] {

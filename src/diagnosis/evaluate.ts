@@ -4,6 +4,7 @@ import type { Evidence, NodeEvidence } from '../model/evidence.ts';
 import type { Finding } from '../model/finding.ts';
 import type { HopPattern } from '../model/hop.ts';
 import type { Inventory } from '../model/inventory.ts';
+import { messageOf } from '../model/text.ts';
 import type { NotChecked } from '../model/verdict.ts';
 import { readingMoments } from './tasks.ts';
 
@@ -43,7 +44,7 @@ export function evaluate(
       gaps.push({
         what: check.id,
         where: 'cluster',
-        reason: `the check failed: ${error instanceof Error ? error.message : String(error)}`,
+        reason: `the check failed: ${messageOf(error)}`,
       });
     }
   }

@@ -17,7 +17,7 @@ import { classify, type Judged } from './classify.ts';
 import { evaluate, parseNode } from './evaluate.ts';
 import { findingKey, type Reconciled, reconcile } from './reconcile.ts';
 import { probeResults } from './results.ts';
-import { scopeOf, symptomDirection } from './scope.ts';
+import { createSymptomDirection, scopeOf } from './scope.ts';
 import { describeSegments } from './segments.ts';
 import { createTracer } from './trace.ts';
 import { counted, sortNames } from './words.ts';
@@ -80,6 +80,7 @@ function compose(
   const scope = scopeOf(symptoms, judged, bundle.inventory);
   const status = statusOf(symptoms, judged, view, notChecked);
   const layer = lowestLayer([...causes.map(({ finding }) => finding.layer), ...located.map((item) => item.layer)]);
+  const directionOf = createSymptomDirection(judged);
   const explainedBy = new Map<Judged, string[]>();
   for (const { finding, explains } of causes) {
     for (const symptom of explains) explainedBy.set(symptom, [...(explainedBy.get(symptom) ?? []), findingKey(finding)]);
@@ -107,7 +108,7 @@ function compose(
       layer: symptomLayer(symptom),
       subject: symptom.probe.subject,
       target: symptom.probe.target,
-      direction: symptomDirection(symptom, judged),
+      direction: directionOf(symptom),
       result: {
         how: symptom.result.how ?? 'timeout',
         sent: symptom.result.sent,
@@ -216,7 +217,7 @@ function headlineOf(verdict: Omit<Verdict, 'headline'>): string {
     const why = first === undefined ? 'there was nothing to probe' : `${first.what} on ${first.where}: ${first.reason}`;
     return `No fault was found, but not everything could be checked (${why}).`;
   }
-  return `${layer ?? 'L3'}: ${scope.sentence}.`;
+  return `${layer === null ? '' : `${layer}: `}${scope.sentence}.`;
 }
 
 function inventoryGaps(inventory: Inventory): readonly NotChecked[] {

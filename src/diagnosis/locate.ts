@@ -5,7 +5,7 @@ import type { Direction } from '../model/verdict.ts';
 import { isRefusal, type Judged } from './classify.ts';
 import { cheapestCovers } from './cover.ts';
 import { isAt } from './explain.ts';
-import { hopKey, type PacketClass, type Suspect, suspectSteps, suspectsOf, type Trace } from './trace.ts';
+import { classesAt, hopKey, type PacketClass, type Suspect, suspectKey, suspectSteps, suspectsOf, type Trace } from './trace.ts';
 
 /**
  * A stretch of network that accounts for failures which nothing else explains. `hops` cannot be told apart by what was
@@ -77,6 +77,8 @@ function acquitByRate(lossy: readonly Judged[]): Acquit {
 
 /** The probability that of `sent` packets at most `lost` are lost at a given rate (binomial distribution). */
 export function atMostLost(sent: number, lost: number, rate: number): number {
+  if (lost >= sent) return 1;
+  if (rate >= 1) return 0;
   let term = (1 - rate) ** sent;
   let sum = term;
   for (let k = 1; k <= lost; k += 1) {
@@ -136,15 +138,24 @@ function dismiss(
   acquits: Acquit,
 ): void {
   const open = createOpenCount(view);
-  for (const { suspect } of suspected.values()) open.add(suspect, 1);
+  const places = new Set<string>();
+  for (const { suspect } of suspected.values()) {
+    open.add(suspect, 1);
+    places.add(hopKey(suspect.hop));
+  }
   for (const witness of interleaved(witnesses)) {
     // Most probes of a large cluster share no suspect with the failures; their paths need not be found.
     if (!open.mayTouch(witness)) continue;
-    for (const { key } of suspectsOf(trace(witness.probe).sure)) {
-      const entry = suspected.get(key);
-      if (entry === undefined || !acquits(entry, witness)) continue;
-      suspected.delete(key);
-      open.add(entry.suspect, -1);
+    for (const { hop, packet } of trace(witness.probe).sure) {
+      const place = hopKey(hop);
+      if (!places.has(place)) continue;
+      for (const packetClass of classesAt(hop.point, packet)) {
+        const key = suspectKey(place, packetClass);
+        const entry = suspected.get(key);
+        if (entry === undefined || !acquits(entry, witness)) continue;
+        suspected.delete(key);
+        open.add(entry.suspect, -1);
+      }
     }
   }
 }

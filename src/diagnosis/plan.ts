@@ -1,12 +1,13 @@
 import { PROBES } from '../checks/index.ts';
 import { firstIPv4 } from '../checks/kit/cidr.ts';
 import { corednsPods } from '../checks/kit/coredns.ts';
+import type { Neighbour } from '../checks/kit/neighbours.ts';
 import type { NodeNetwork } from '../checks/kit/node-network.ts';
 import type { ListeningPort, ProbeContext, ProbeKind, ProbeNode } from '../checks/kit/probe.ts';
 import type { Inventory, Node, Pod } from '../model/inventory.ts';
 import type { Probe } from '../model/probe.ts';
 import type { NotChecked, RunRequest } from '../model/verdict.ts';
-import type { Judged } from './classify.ts';
+import { type Judged, nodesOf, pairKey } from './classify.ts';
 import { counted, sortNames } from './words.ts';
 
 /** Packets of a ping: as many as keep a node's sweep at about this many packets in all, between the two bounds. */
@@ -25,12 +26,16 @@ const DIRECTION_PACKETS = 10;
 const MAX_FOCUS = 48;
 const MAX_PAIRS = 6;
 
+/** Methods that ask and are answered, other than ping. */
+const EXCHANGES: ReadonlySet<Probe['method']> = new Set(['tcp', 'http', 'tls', 'dns']);
+
 /** From how many sources a target that fails is asked in another way. */
 const FOLLOW_UPS = 4;
 
 /** What a node that answers said of itself before the sweep. `free` entries of its tables; null where it could not be read. */
 export type NodeState = {
   readonly network: NodeNetwork | null;
+  readonly neighbours: readonly Neighbour[];
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
   readonly freeNeighbours: number | null;
   readonly freeConntrack: number | null;
@@ -136,6 +141,7 @@ function probeNode(inventory: Inventory, node: Node & { readonly ip: string }, s
     ip: node.ip,
     podCIDR: firstIPv4(node.podCIDRs),
     network: state?.network ?? null,
+    neighbours: state?.neighbours ?? [],
     answers: state !== undefined,
     probePod: probePodOf(inventory, node.name),
     listening: state?.listening ?? { node: null, pod: null },
@@ -174,12 +180,13 @@ export function clusterDomain(inventory: Inventory): string {
 }
 
 /**
- * What is to be measured again: ways on which packets were lost, failures that have a
- * follow-up, and failures of which the direction is not known. `ears`
- * are the nodes that have to listen for it, in their own namespace or in that of their probe pod.
+ * What is to be measured again: ways on which packets were lost, exchanges without an answer where nothing else fails,
+ * failures that have a follow-up, and failures of which the direction is not known. `ears` are the nodes that have to
+ * listen for it, in their own namespace or in that of their probe pod.
  */
 export type Focus = {
   readonly lossy: readonly Judged[];
+  readonly unanswered: readonly Judged[];
   readonly followUps: readonly { readonly kind: ProbeKind; readonly from: string; readonly to: string }[];
   readonly directions: readonly {
     readonly kind: ProbeKind;
@@ -217,14 +224,20 @@ export function chooseFocus(judged: readonly Judged[], answering: ReadonlySet<st
   }
   const lossy = broken.filter(({ meaning }) => meaning === 'lossy');
   const followUps = chooseFollowUps(broken);
-  if (directions.length === 0 && lossy.length === 0 && followUps.length === 0) return null;
+  const failing = new Set(
+    broken.filter(({ meaning }) => meaning === 'fail').flatMap(({ probe }) => [nodesOf(probe), probe.from.node]),
+  );
+  const unanswered = judged
+    .filter(({ probe, result, meaning }) => meaning === 'fail' && result.how === 'timeout' && EXCHANGES.has(probe.method))
+    .filter(({ probe }) => !failing.has(nodesOf(probe)));
+  if ([directions, lossy, followUps, unanswered].every((list) => list.length === 0)) return null;
   // Whether a kind ends in a pod or on the node is seen from any of its probes.
   const inPod = new Set(
     broken.filter(({ probe }) => probe.target.kind === 'Pod' || probe.from.pod !== null).map(({ probe }) => probe.check),
   );
   const earsOf = (isPod: boolean): readonly string[] =>
     sortNames(directions.filter(({ kind }) => inPod.has(kind.id) === isPod).flatMap(({ from, to }) => [from, to]));
-  return { lossy, followUps, directions, ears: { node: earsOf(false), pod: earsOf(true) } };
+  return { lossy, unanswered, followUps, directions, ears: { node: earsOf(false), pod: earsOf(true) } };
 }
 
 /** Failing ways that have a follow-up: a few sources for each target that fails are enough. */
@@ -247,7 +260,7 @@ function chooseFollowUps(broken: readonly Judged[]): Focus['followUps'] {
 
 /**
  * The probes of the second round: the lossy ones again with 100 packets, each beside one of the same source that lost
- * nothing as its control, and every way of which the direction is asked. Pure.
+ * nothing as its control, the unanswered ones as they were, and every way of which the direction is asked. Pure.
  */
 export function planFocus(
   focus: Focus,
@@ -270,32 +283,42 @@ export function planFocus(
   const onePerSource = [...Map.groupBy(controls, ({ probe }) => `${probe.from.node} ${probe.from.pod}`).values()].flatMap(
     (group) => group.slice(0, 1),
   );
-  const again = [...focus.lossy.slice(0, MAX_FOCUS), ...onePerSource.slice(0, MAX_FOCUS)].map(({ probe }) =>
-    repeated(probe, LOSS_PACKETS),
-  );
+  const again = [
+    ...[...focus.lossy.slice(0, MAX_FOCUS), ...onePerSource.slice(0, MAX_FOCUS)].map(({ probe }) =>
+      repeated(probe, LOSS_PACKETS),
+    ),
+    ...focus.unanswered.slice(0, MAX_FOCUS).map(({ probe }) => repeated(probe, probe.count)),
+  ];
   const oneWay = focus.directions.flatMap(({ kind, from, to, count }) => {
     const [source, target] = [all.get(from), all.get(to)];
     const probe =
       source === undefined || target === undefined ? null : (kind.oneWay?.(source, target, { inventory, count }) ?? null);
     return probe === null ? [] : [repeated(probe, count)];
   });
-  const followUps = focus.followUps.flatMap(({ kind, from, to }) => {
+  return [...new Map([...again, ...oneWay].map((probe) => [probe.id, probe])).values()];
+}
+
+/**
+ * What is asked last, when everything else has been measured: an answer to it may mend what there was to find. Pure.
+ */
+export function planFollowUps(
+  { followUps }: Focus,
+  inventory: Inventory,
+  nodes: readonly (Node & { readonly ip: string })[],
+  states: ReadonlyMap<string, NodeState>,
+): readonly Probe[] {
+  const all = new Map(nodes.map((node) => [node.name, probeNode(inventory, node, states.get(node.name))]));
+  return followUps.flatMap(({ kind, from, to }) => {
     const [source, target] = [all.get(from), all.get(to)];
     return source === undefined || target === undefined
       ? []
       : (kind.followUp?.(source, target) ?? []).map((probe) => ({ ...probe, round: 2 }));
   });
-  return [...new Map([...again, ...oneWay, ...followUps].map((probe) => [probe.id, probe])).values()];
 }
 
-/** The same probe in the second round, under an id of its own. */
-function repeated(probe: Probe, count: number): Probe {
+/** The same probe in the second round, under an id of its own, whatever a ping says. */
+function repeated({ ifSilent: _ifSilent, ...probe }: Probe, count: number): Probe {
   return { ...probe, id: `${probe.id} x${count}`, repeats: probe.id, round: 2, count };
-}
-
-/** Two nodes, whichever way round, as one kind of probe sees them. */
-function pairKey({ check, from, to }: Probe): string {
-  return `${check} ${[from.node, to.node ?? to.ip].sort().join(' ')}`;
 }
 
 function wayKey({ check, from, to }: Probe): string {

@@ -144,7 +144,7 @@ test('a node that is cut off and cannot be asked is located at its link, without
   const located = describeSegments(segments, silent.view);
   expect(located).toHaveLength(1);
   expect(located[0]).toMatchObject({
-    layer: 'L2',
+    layer: 'L3',
     class: 'every packet',
     direction: 'undetermined',
     segment: 'between the network and node-3: the link, or node-3 itself',

@@ -1,7 +1,7 @@
 import type { View } from '../dataplane/view.ts';
 import { entityName } from '../model/entity.ts';
 import type { Finding } from '../model/finding.ts';
-import type { Judged } from './classify.ts';
+import { FEW_PACKETS, type Judged } from './classify.ts';
 import { cheapestCovers } from './cover.ts';
 import type { Evaluation } from './evaluate.ts';
 import { createHarmsStep, type HarmsStep } from './explain.ts';
@@ -21,9 +21,6 @@ const COST_OF_SUSPICION = 10;
 
 /** What a probe that is not as it should be may mean. */
 const SYMPTOMS: ReadonlySet<Judged['meaning']> = new Set(['fail', 'lossy', 'recovered', 'error']);
-
-/** A random loss of some packets can make this many in a row disappear, now and then; not more. */
-const FEW_PACKETS = 5;
 
 /**
  * Decides which findings are causes, which are risks, and where the failures are that no finding explains.

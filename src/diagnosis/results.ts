@@ -36,7 +36,7 @@ type Reader = {
   readonly session: (node: string) => NodeEvidence | undefined;
   readonly faultOf: (node: string) => string;
   readonly pings: (evidence: Evidence, asked: number) => ReadonlyMap<string, PingLine>;
-  readonly exchanges: (evidence: Evidence) => ReadonlyMap<string, ExchangeOutcome>;
+  readonly exchanges: (evidence: Evidence) => ReadonlyMap<string, ExchangeOutcome> | null;
   readonly sent: (evidence: Evidence) => SendOutcome | null;
   readonly heard: (evidence: Evidence) => DatagramCounts | null;
 };
@@ -44,7 +44,7 @@ type Reader = {
 /** Reads each piece of evidence once, however many probes share it. */
 function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
   const pings = createMemory<ReadonlyMap<string, PingLine>>();
-  const exchanges = createMemory<ReadonlyMap<string, ExchangeOutcome>>();
+  const exchanges = createMemory<ReadonlyMap<string, ExchangeOutcome> | null>();
   const sent = createMemory<SendOutcome | null>();
   const heard = createMemory<DatagramCounts | null>();
   return {
@@ -54,8 +54,8 @@ function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
     pings: (item, asked) => pings(item, () => readFping(item.stdout, item.stderr, asked)),
     exchanges: (item) =>
       exchanges(item, () => {
-        const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout) ?? [];
-        return new Map(outcomes.map((outcome) => [outcome.id, outcome]));
+        const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout);
+        return outcomes === null ? null : new Map(outcomes.map((outcome) => [outcome.id, outcome]));
       }),
     sent: (item) => sent(item, () => parseJson(SendOutcome, item.stdout)),
     heard: (item) => heard(item, () => parseJson(DatagramCounts, item.stdout)),
@@ -92,12 +92,12 @@ function resultOf(probe: Probe, read: Reader, tagOf: (probe: Probe) => string): 
       return arpResult(probe, item);
     case 'udp':
       return datagramResult(probe, tagOf(probe), read, item);
-    default:
-      return exchangeResult(
-        probe,
-        read.exchanges(item).get(tagOf(probe)),
-        read.session(probe.to.node ?? '')?.fault !== undefined,
-      );
+    default: {
+      const outcomes = read.exchanges(item);
+      // Without this, what cannot be read would pass for what was not needed.
+      if (outcomes === null) return unknown(probe, `${item.argv.join(' ')}: unreadable output`);
+      return exchangeResult(probe, outcomes.get(tagOf(probe)), read.session(probe.to.node ?? '')?.fault !== undefined);
+    }
   }
 }
 
@@ -244,7 +244,7 @@ function howOfExchange(probe: Probe, { result, detail, ms }: ExchangeOutcome): H
 }
 
 function howOfAnswer(probe: Probe, detail: string): How {
-  if (probe.method === 'http') return Number(detail) < 500 ? 'ok' : 'http-error';
+  if (probe.method === 'http') return /^[1-4]\d\d$/.test(detail) ? 'ok' : 'http-error';
   if (probe.method === 'dns') return detail === '' ? 'wrong-answer' : 'ok';
   return 'ok';
 }

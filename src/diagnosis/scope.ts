@@ -78,7 +78,7 @@ function describePairs(
   inventory: Inventory,
 ): Part {
   const shape = shapeOf(pairs, names);
-  const loss = lossOf(pairs.flatMap(({ symptoms }) => symptoms));
+  const symptoms = pairs.flatMap((pair) => pair.symptoms);
   const measured = directionBetween(shape.left, shape.right, pairs, all, plane, inventory);
   // Two groups are told from the side whose packets are lost; one node against all the others from its own.
   const isSwapped = measured === 'inbound' && shape.kind === 'groups';
@@ -88,7 +88,7 @@ function describePairs(
     subjects: from.map(nodeEntity),
     targets: to.map(nodeEntity),
     direction,
-    sentence: pairSentence(shape, from, to, direction, loss, plane),
+    sentence: pairSentence(shape, from, to, direction, lossOf(symptoms), onlyText(symptoms), plane),
   };
 }
 
@@ -147,40 +147,58 @@ function pairSentence(
   from: readonly string[],
   to: readonly string[],
   direction: Direction,
-  loss: number | null,
+  loss: Loss | null,
+  only: string,
   plane: PairPlane,
 ): string {
   const who = (names: readonly string[]): string => (plane === 'nodes' ? listOf(names) : `pods on ${listOf(names)}`);
+  const isOne = plane === 'nodes' && from.length === 1;
+  const over = loss?.isOver === true ? ', and none when measured again' : '';
+  const lose = (one: string, many: string, past: string): string =>
+    `${loss?.isOver === true ? past : isOne && kind !== 'scattered' ? one : many} ${loss?.percent} %`;
   if (kind === 'scattered') {
-    const action = loss === null ? 'cannot reach each other' : `lose ${loss} % of their packets`;
-    return `${plane === 'nodes' ? '' : 'pods on '}${pairList(pairs)} ${action}`;
+    const action = loss === null ? `cannot reach each other${only}` : `${lose('loses', 'lose', 'lost')} of their packets`;
+    return `${plane === 'nodes' ? '' : 'pods on '}${pairList(pairs)} ${action}${over}`;
   }
   const anyOther = plane === 'nodes' ? 'any other node' : 'pods on any other node';
   const target = kind === 'isolated' ? anyOther : who(to);
-  const also = rest.length === 0 ? '' : `; nor can ${plane === 'nodes' ? '' : 'pods on '}${pairList(rest)} reach each other`;
-  const isOne = plane === 'nodes' && from.length === 1;
+  const others = `${plane === 'nodes' ? '' : 'pods on '}${pairList(rest)}`;
+  const cannot = loss === null ? `; nor can ${others} reach each other` : `; packets between ${others} are lost as well`;
+  const also = rest.length === 0 ? '' : cannot;
   if (direction === 'inbound') {
     return loss === null
-      ? `${who(left)} cannot be reached from ${target}, in this direction only${also}`
-      : `${who(left)} ${isOne ? 'misses' : 'miss'} ${loss} % of the packets from ${target}, in this direction only${also}`;
+      ? `${who(left)} cannot be reached from ${target}${only}, in this direction only${also}`
+      : `${who(left)} ${lose('misses', 'miss', 'missed')} of the packets from ${target}, in this direction only${over}${also}`;
   }
-  const action = loss === null ? `cannot reach ${target}` : `${isOne ? 'loses' : 'lose'} ${loss} % of the packets to ${target}`;
+  const action = loss === null ? `cannot reach ${target}${only}` : `${lose('loses', 'lose', 'lost')} of the packets to ${target}`;
   const way = direction === 'both' ? ', in both directions' : direction === 'outbound' ? ', in this direction only' : '';
-  return `${who(from)} ${action}${way}${also}`;
+  return `${who(from)} ${action}${way}${over}${also}`;
 }
 
 function pairList(pairs: readonly Pair[]): string {
-  return listOf(pairs.map(({ a, b }) => `${a} and ${b}`));
+  return listOf(pairs.map(({ a, b }) => (pairs.length === 1 ? `${a} and ${b}` : `${a} ↔ ${b}`)));
 }
 
-/** The loss in percent when packets are lost but never all of them, else null. */
-function lossOf(symptoms: readonly Judged[]): number | null {
+/** Which packets alone do not arrive, where it is not all of them: with a space before it, or nothing. */
+function onlyText(symptoms: readonly Judged[]): string {
+  if (symptoms.every(({ probe }) => probe.bytes !== undefined)) return ' with packets of full size';
+  return symptoms.every(({ probe }) => probe.method === 'tcp') ? ' over TCP' : '';
+}
+
+/** How much is lost, in percent, and whether that was so at first only. */
+type Loss = { readonly percent: number; readonly isOver: boolean };
+
+/** The loss when packets are lost but never all of them, else null. */
+function lossOf(symptoms: readonly Judged[]): Loss | null {
   if (symptoms.some(({ meaning }) => meaning !== 'lossy' && meaning !== 'recovered')) return null;
   const oneWay = symptoms.filter(({ probe }) => probe.method === 'udp');
   const measured = oneWay.length > 0 ? oneWay : symptoms;
   const sent = measured.reduce((sum, { result }) => sum + result.sent, 0);
   const delivered = measured.reduce((sum, { result }) => sum + result.delivered, 0);
-  return Math.round((100 * (sent - delivered)) / sent);
+  return {
+    percent: Math.round((100 * (sent - delivered)) / sent),
+    isOver: symptoms.every(({ meaning }) => meaning === 'recovered'),
+  };
 }
 
 /** Which way it fails between two groups of nodes, by one-way evidence alone. */
@@ -215,22 +233,19 @@ function directionOf(out: readonly Judged[], back: readonly Judged[]): Direction
   return fails(back) ? 'inbound' : 'undetermined';
 }
 
-/** Which way one symptom's probe fails, by the one-way probes of the same kind between the same two places. */
-export function symptomDirection(symptom: Judged, all: readonly Judged[]): Direction {
-  const { probe } = symptom;
-  if (probe.method === 'udp') return 'outbound';
-  const oneWay = all.filter(
-    (other) =>
-      other.probe.method === 'udp' &&
-      other.probe.check === probe.check &&
-      other.meaning !== 'unknown' &&
-      other.meaning !== 'moot',
+/** Which way a symptom's probe fails, by the one-way probes of the same kind between the same two places. */
+export function createSymptomDirection(all: readonly Judged[]): (symptom: Judged) => Direction {
+  const keyOf = (check: string, from: string, to: string | null): string => `${check} ${from} ${to}`;
+  const oneWay = Map.groupBy(
+    all.filter(({ probe, meaning }) => probe.method === 'udp' && meaning !== 'unknown' && meaning !== 'moot'),
+    ({ probe }) => keyOf(probe.check, probe.from.node, probe.to.node),
   );
-  const way = (from: string, to: string | null): readonly Judged[] =>
-    oneWay.filter((other) => other.probe.from.node === from && other.probe.to.node === to);
-  return probe.to.node === null
-    ? 'undetermined'
-    : directionOf(way(probe.from.node, probe.to.node), way(probe.to.node, probe.from.node));
+  return ({ probe: { method, check, from, to } }) => {
+    if (method === 'udp') return 'outbound';
+    if (to.node === null) return 'undetermined';
+    const way = (a: string, b: string): readonly Judged[] => oneWay.get(keyOf(check, a, b)) ?? [];
+    return directionOf(way(from.node, to.node), way(to.node, from.node));
+  };
 }
 
 function describeOwn(symptoms: readonly Judged[]): Part {
@@ -241,7 +256,7 @@ function describeOwn(symptoms: readonly Judged[]): Part {
     subjects: [subject],
     targets: [nodeEntity(node)],
     direction: 'undetermined',
-    sentence: `pods on ${node} cannot reach their own node`,
+    sentence: `pods on ${node} ${verbOf(symptoms, false)} their own node`,
   };
 }
 
@@ -276,8 +291,10 @@ function describeTargets(symptoms: readonly Judged[], all: readonly Judged[]): P
 }
 
 function verbOf(symptoms: readonly Judged[], negated: boolean): string {
-  const isAnswered = symptoms.every(({ meaning }) => meaning === 'error');
-  if (isAnswered) return negated ? 'gets a good answer from' : 'gets no good answer from';
+  const all = (...meanings: readonly Judged['meaning'][]): boolean => symptoms.every(({ meaning }) => meanings.includes(meaning));
+  if (all('error')) return negated ? 'got a good answer from' : 'got no good answer from';
+  if (all('recovered')) return negated ? 'at first always reached' : 'at first did not always reach';
+  if (all('lossy', 'recovered')) return negated ? 'always reached' : 'did not always reach';
   return negated ? 'reaches' : 'cannot reach';
 }
 

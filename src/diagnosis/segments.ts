@@ -20,8 +20,26 @@ export function describeSegments(segments: readonly Segment[], view: View): read
   const together = Map.groupBy(between, ({ layer, lossPercent }) => `${layer} ${lossPercent === 100}`);
   return [
     ...[...together.values()].map((group) => describePairs(group, view)),
-    ...mergeClasses(elsewhere).map((segment) => describeOne(segment, view)),
+    ...mergeAlike(mergeClasses(elsewhere).map((segment) => describeOne(segment, view))),
   ];
+}
+
+/** The way into a place and the way out of it may read the same: one place then, and no direction. */
+function mergeAlike(located: readonly Located[]): readonly Located[] {
+  const groups = Map.groupBy(located, (item) => `${item.segment}\n${item.layer}\n${item.class}`);
+  return [...groups.values()].flatMap(([first, ...others]) => {
+    if (first === undefined || others.length === 0) return first ?? [];
+    const all = [first, ...others];
+    return [
+      {
+        ...first,
+        direction: 'undetermined' as const,
+        lossPercent: Math.max(...all.map(({ lossPercent }) => lossPercent)),
+        symptoms: [...new Set(all.flatMap(({ symptoms }) => symptoms))],
+        evidence: all.flatMap(({ evidence }) => evidence.slice(0, 2)),
+      },
+    ];
+  });
 }
 
 /** Segments of the same hops that differ only in the class of packets are one fault. */
@@ -220,7 +238,11 @@ function adviceFor({ hops, classes }: Segment & { readonly classes: readonly Pac
   const pod = hops.find((hop) => hop.place.startsWith('pod/'));
   if (pod !== undefined) {
     const [namespace = '', name = ''] = hostName(pod.place).split('/', 2);
-    return `Look at the pod: kubectl -n ${namespace} logs ${name} and kubectl -n ${namespace} describe pod ${name}; does it listen, is it ready, what restarts it?`;
+    const look = `kubectl -n ${namespace} describe pod ${name}`;
+    const [on] = sortNames(hops.flatMap((hop) => (hop.place.startsWith('node/') ? [hostName(hop.place)] : [])));
+    return on !== undefined && classes.some((item) => item === 'link' || item === 'ip')
+      ? `Look at the pod's link on ${on}: is its veth device up and a port of the bridge (ip -br link; bridge link)? Then at the pod: ${look}.`
+      : `Look at the pod: kubectl -n ${namespace} logs ${name} and ${look}; does it listen, is it ready, what restarts it?`;
   }
   const node = hostName(first.place);
   if (hops.some((hop) => hop.point === 'nat'))

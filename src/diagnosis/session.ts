@@ -1,17 +1,19 @@
 import { type AgentConnection, type Cluster } from '../cluster/port.ts';
 import type { AgentFault, Evidence, NodeEvidence } from '../model/evidence.ts';
+import { messageOf } from '../model/text.ts';
 import { FromAgent, type Task, type ToAgent } from '../model/wire/agent.ts';
 import { AGENT_PROTOCOL, createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 
 /**
- * The conversation with the agent of one node. `perform` resolves when every task of the round has its result, when the
- * session fails, or after `forMs`: it never rejects, what is missing is missing in the evidence. `ready` resolves when
- * the first tasks are through, with whether they are.
+ * The conversation with the agent of one node. `perform` resolves when every task of the round has its result or when the
+ * session fails, which it does when the agent delivers nothing for `quietMs` or is not through after LONGEST times that:
+ * a starved node gets its time, one that hangs does not. It never rejects, what is missing is missing in the evidence.
+ * `ready` resolves when the first tasks are through, with whether they are.
  */
 export type Session = {
   readonly node: string;
   readonly ready: Promise<boolean>;
-  readonly perform: (tasks: readonly Task[], forMs: number) => Promise<void>;
+  readonly perform: (tasks: readonly Task[], quietMs: number) => Promise<void>;
   readonly isUsable: () => boolean;
   readonly evidence: () => NodeEvidence;
   readonly beat: () => void;
@@ -29,7 +31,7 @@ export function openSession(
 ): Session {
   const startedAt = now();
   const items: Record<string, Evidence> = {};
-  const rounds = new Map<number, () => void>();
+  const rounds = new Map<number, { readonly done: () => void; readonly progress: () => void }>();
   let round = 0;
   let connection: AgentConnection | null = null;
   let fault: AgentFault | undefined;
@@ -50,7 +52,7 @@ export function openSession(
     opening.abort();
     connection?.close();
     ready.resolve(false);
-    for (const done of rounds.values()) done();
+    for (const { done } of rounds.values()) done();
     rounds.clear();
   }
 
@@ -58,20 +60,23 @@ export function openSession(
     connection?.write(encodeFrame(message));
   }
 
-  function perform(tasks: readonly Task[], forMs: number): Promise<void> {
+  function perform(tasks: readonly Task[], quietMs: number): Promise<void> {
     if (ended || tasks.length === 0) return Promise.resolve();
     const id = round;
     round += 1;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        rounds.delete(id);
-        fail({ kind: 'timeout', message: `the agent did not finish within ${(forMs / 1000).toFixed(1)} s` });
-        resolve();
-      }, forMs);
-      rounds.set(id, () => {
-        clearTimeout(timer);
-        rounds.delete(id);
-        resolve();
+      const stop = (message: string): void => fail({ kind: 'timeout', message });
+      const quiet = setTimeout(() => stop(`the agent delivered nothing for ${(quietMs / 1000).toFixed(1)} s`), quietMs);
+      const most = quietMs * LONGEST;
+      const longest = setTimeout(() => stop(`the agent did not finish within ${(most / 1000).toFixed(1)} s`), most);
+      rounds.set(id, {
+        progress: () => void quiet.refresh(),
+        done() {
+          clearTimeout(quiet);
+          clearTimeout(longest);
+          rounds.delete(id);
+          resolve();
+        },
       });
       say({ type: 'do', round: id, tasks });
     });
@@ -91,9 +96,10 @@ export function openSession(
         break;
       case 'result':
         items[message.key] = message.evidence;
+        for (const { progress } of rounds.values()) progress();
         break;
       case 'done':
-        rounds.get(message.round)?.();
+        rounds.get(message.round)?.done();
         break;
     }
   }
@@ -118,9 +124,7 @@ export function openSession(
     fail((await opened.value.ended) ?? { kind: 'dropped', message: 'the agent ended before it was told to' });
   }
 
-  converse().catch((error: unknown) =>
-    fail({ kind: 'protocol', message: error instanceof Error ? error.message : String(error) }),
-  );
+  converse().catch((error: unknown) => fail({ kind: 'protocol', message: messageOf(error) }));
   return {
     node,
     ready: ready.promise,
@@ -143,5 +147,8 @@ export function openSession(
   };
 }
 
-/** The first round only reads; an agent that is not through by then hangs. */
+/** The first round only reads; an agent from which nothing has come by then hangs. */
 const FIRST_ROUND_MS = 8000;
+
+/** How many times the quiet time a round may take in all. */
+const LONGEST = 4;

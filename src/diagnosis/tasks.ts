@@ -10,7 +10,7 @@ export const PROBE_DEADLINE_MS = 1000;
 const PING_EVERY_MS = 15;
 
 /** Between two attempts of an exchange that is not answered, in milliseconds. */
-const RETRY_EVERY_MS = 150;
+const RETRY_EVERY_MS = 100;
 
 /** The IP packet of a plain ping, in bytes: 56 of data, as ping(8) sends. */
 const PING_BYTES = 84;
@@ -19,6 +19,9 @@ const PING_BYTES = 84;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 const READING_DEADLINE_MS = 4000;
+
+/** On a starved machine probes take longer to start and to end than they last; only one that hangs takes this long. */
+const GRACE_MS = 6000;
 
 /** When, in a run, something is read on a node. */
 export type Moment = 'start' | 'sweep' | 'end';
@@ -106,7 +109,7 @@ function arpTask(group: readonly Probe[], uplink: string | null): readonly Task[
     {
       key: 'arp',
       operation: { op: 'arp', in: 'node', dev: uplink, targets },
-      deadlineMs: 2 * PROBE_DEADLINE_MS,
+      deadlineMs: PROBE_DEADLINE_MS + GRACE_MS,
       maxBytes: MAX_BYTES,
     },
   ];
@@ -136,7 +139,7 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
           // A packet of full size that arrives has shown what it is for; the others count losses.
           until: first.df === true ? 'answered' : 'sent',
         },
-        deadlineMs: count * everyMs + 2 * PROBE_DEADLINE_MS,
+        deadlineMs: count * everyMs + PROBE_DEADLINE_MS + GRACE_MS,
         ...limits,
       };
     }
@@ -151,7 +154,7 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
           count,
           everyMs: PING_EVERY_MS,
         },
-        deadlineMs: count * PING_EVERY_MS + 2 * PROBE_DEADLINE_MS,
+        deadlineMs: count * PING_EVERY_MS + PROBE_DEADLINE_MS + GRACE_MS,
         ...limits,
       };
     default:
@@ -166,7 +169,7 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
           timeoutMs: PROBE_DEADLINE_MS,
           ifSilent: first.ifSilent ?? false,
         },
-        deadlineMs: count * RETRY_EVERY_MS + 2 * PROBE_DEADLINE_MS,
+        deadlineMs: count * RETRY_EVERY_MS + PROBE_DEADLINE_MS + GRACE_MS,
         ...limits,
       };
   }

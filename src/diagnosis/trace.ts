@@ -78,6 +78,11 @@ export function classesAt(point: Point, packet: Packet): readonly PacketClass[] 
   return classes;
 }
 
+/** What tells two suspects apart: where, as `hopKey` has it, and which packets. */
+export function suspectKey(place: string, packetClass: PacketClass): string {
+  return `${place}|${packetClass}`;
+}
+
 /** Everything that steps cast suspicion on, or acquit; of each step only the narrowest class, where that is asked. */
 export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly Suspect[] {
   const suspects = new Map<string, Suspect>();
@@ -85,7 +90,7 @@ export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly S
     const place = hopKey(hop);
     const classes = classesAt(hop.point, packet);
     for (const packetClass of isNarrow ? classes.slice(-1) : classes) {
-      const key = `${place}|${packetClass}`;
+      const key = suspectKey(place, packetClass);
       if (!suspects.has(key)) suspects.set(key, { key, hop, packetClass });
     }
   }
