@@ -39,7 +39,9 @@ export const ClusterConfig = z.strictObject({
   kubeconfig: z
     .string()
     .optional()
-    .describe('Path of the kubeconfig that the worker uses. Left out: the ServiceAccount of its pod.'),
+    .describe(
+      'Path of the kubeconfig that the worker uses; a relative one starts at the folder of netcheck.yaml. Left out: $KUBECONFIG, ~/.kube/config or the ServiceAccount of its pod, whichever is there first.',
+    ),
   context: z.string().optional().describe("Context in that kubeconfig. Left out: the kubeconfig's current one."),
   channels: z
     .array(ChannelId)
@@ -128,15 +130,17 @@ export const FileConfig = z.strictObject({
         .string()
         .optional()
         .describe(
-          'The public half, as PEM, of the key in NETCHECK_APPROVAL_KEY: the worker acts only on approvals that it verifies with it.',
+          'File with the public half, as PEM, of the key in NETCHECK_APPROVAL_KEY: the worker acts only on approvals that it verifies with it.',
         ),
       auditFile: z
         .string()
         .optional()
-        .describe('The file to which the worker writes the audit before it acts, on a volume of its own.'),
+        .describe(
+          'The file to which the worker writes the audit before it acts, on a volume of its own. With several clusters its name has to contain {cluster}, as each has an audit of its own.',
+        ),
     })
     .prefault({})
-    .describe('Remedies.'),
+    .describe('What netcheck may change, and what it needs for that.'),
 });
 export type FileConfig = z.infer<typeof FileConfig>;
 
@@ -152,6 +156,7 @@ export const ENVIRONMENT = {
     about: 'the Ed25519 private key that approvals are signed with, as PEM or base64 of a PEM',
   },
   NETCHECK_REDIS_PASSWORD: { for: 'optional', about: "the password of netcheck's Redis user" },
+  LOG_LEVEL: { for: 'optional', about: 'how much is logged: trace, debug, info (without it), warn, error, fatal or silent' },
 } as const;
 
 /** What a process is started as. */
@@ -253,6 +258,11 @@ function contradictions(config: FileConfig, role: Role, root: Node | null, lines
     }
     if (config.remedies.auditFile === undefined) {
       add(['remedies'], 'are enabled, but "auditFile" is missing: what cannot be audited does not happen');
+    } else if (clusters.length > 1 && !config.remedies.auditFile.includes('{cluster}')) {
+      add(
+        ['remedies', 'auditFile'],
+        'needs "{cluster}" in its name, because there is more than one cluster and each has an audit of its own',
+      );
     }
   }
   const url = new URL(config.redis.url);

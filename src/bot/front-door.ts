@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
+import { messageOf } from '../model/text.ts';
 import type { Log } from '../store/redis.ts';
 
 /** Where Slack sends commands and clicks. */
@@ -33,7 +34,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
     { connectionsCheckingInterval: 2_000, requestTimeout: 5_000, headersTimeout: 5_000 },
     (request, response) => {
       void receive(options, key, request, response).catch((error: unknown) => {
-        options.log.error({ error: error instanceof Error ? error.message : String(error) }, 'a request failed');
+        options.log.error({ error: messageOf(error) }, 'a request failed');
         if (!response.headersSent) refuse(response, 500);
       });
     },

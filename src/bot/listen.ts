@@ -2,6 +2,7 @@ import type { App } from '@slack/bolt';
 import { z } from 'zod';
 import { section } from '../formatters/slack/blocks.ts';
 import { code, type Mrkdwn, md } from '../formatters/slack/markup.ts';
+import { messageOf } from '../model/text.ts';
 import { redisTrouble } from '../store/redis.ts';
 import { TOO_LATE, within } from './acceptance.ts';
 import type { Ability, Caller, Grant } from './authorize.ts';
@@ -310,7 +311,7 @@ async function inTime<T>(work: Promise<T>, services: Services, deadline: number,
     const trouble = redisTrouble(error);
     if (trouble !== null) return md`Not accepted: ${code(trouble)}. Nothing was started; try again in a moment.`;
     services.log.error(
-      { error: error instanceof Error ? error.message : String(error), stack: error instanceof Error ? (error.stack ?? '') : '' },
+      { error: messageOf(error), stack: error instanceof Error ? (error.stack ?? '') : '' },
       'a listener failed',
     );
     return md`Not accepted: an internal error, which is in netcheck's log.`;

@@ -52,7 +52,7 @@ const healed: RemedyOutcome = {
       after: { how: 'ok', sent: 2, delivered: 2 },
     },
   ],
-  undo: 'u-7f3k',
+  undo: [['sysctl', '-w', 'net/ipv4/ip_forward=0']],
 };
 
 async function start(config: object = {}): Promise<{ readonly world: World; readonly hands: Hands; readonly redis: Redis }> {
@@ -122,7 +122,8 @@ test('a remedy is requested by one, approved by another, run once, verified and 
       '✅ *Healed:* the probes that failed pass now. *Set ip_forward to 1 on node-2*',
       '*Before:* `node-2` /proc/sys/net/ipv4/ip_forward: `0`\n*After:* `node-2` /proc/sys/net/ipv4/ip_forward: `1`',
       'timeout 0/2 → ok 2/2  node-1 → default/web-2',
-      'The prior state is kept under `u-7f3k`.',
+      '*To undo*, by hand, on `node-2`, in this order:',
+      'sysctl -w net/ipv4/ip_forward=0',
     ].join('\n'),
   );
   expect(ran.map((action) => [action.id, action.requestedBy.user, action.commands])).toEqual([

@@ -5,6 +5,7 @@ import { duration } from '../formatters/slack/words.ts';
 import { signApproval } from '../jobs/approval.ts';
 import type { Producer } from '../jobs/producer.ts';
 import type { RemedyPlan } from '../model/remedy.ts';
+import { messageOf } from '../model/text.ts';
 import type { ActionRecord } from '../model/wire/action.ts';
 import type { ActionStore, Standstill } from '../store/actions.ts';
 import { newId } from '../store/ids.ts';
@@ -110,7 +111,7 @@ export async function approveRemedy(
     await producer.remediate(grant.cluster, action);
   } catch (error) {
     // The approval is stored: whoever follows the actions puts the job into the queue as long as it holds.
-    log.warn({ action, error: error instanceof Error ? error.message : String(error) }, 'an approved action is not queued yet');
+    log.warn({ action, error: messageOf(error) }, 'an approved action is not queued yet');
   }
   return said(md`Approved. It runs now; the thread says what became of it.`);
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { fail, ok, type Result } from '../model/result.ts';
+import { messageOf } from '../model/text.ts';
 import type { OutboxEntry, SlackMessage } from '../model/wire/outbox.ts';
 import type { Claim, Outbox, Settlement } from '../store/outbox.ts';
 import type { Log } from '../store/redis.ts';
@@ -471,8 +472,4 @@ function content(message: SlackMessage, ref: string, step: string): Record<strin
     parse: 'none',
     link_names: false,
   };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

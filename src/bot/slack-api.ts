@@ -8,6 +8,7 @@ import {
   WebClient,
 } from '@slack/web-api';
 import { fail, ok, type Result } from '../model/result.ts';
+import { messageOf } from '../model/text.ts';
 import type { Log } from '../store/redis.ts';
 
 /**
@@ -56,8 +57,7 @@ export function clientOptions(apiUrl: string, timeoutMs: number, log: Log) {
 
 /** A logger in the form that Slack's libraries want. What they log at debug level contains requests: it is dropped. */
 export function slackLogger(log: Log): Logger {
-  const text = (parts: readonly unknown[]): string =>
-    parts.map((part) => (part instanceof Error ? part.message : String(part))).join(' ');
+  const text = (parts: readonly unknown[]): string => parts.map((part) => messageOf(part)).join(' ');
   return {
     debug: () => undefined,
     info: () => undefined,
@@ -83,7 +83,7 @@ function faultOf(error: unknown): SlackFault {
   const original = error instanceof WebAPIRequestError ? error.original : error;
   const cause = original instanceof Error && original.cause instanceof Error ? original.cause : original;
   const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  const message = code !== '' ? code : cause instanceof Error ? cause.message : String(cause);
+  const message = code !== '' ? code : messageOf(cause);
   return /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(code)
     ? { kind: 'unsent', message }
     : { kind: 'unknown', message };

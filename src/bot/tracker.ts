@@ -5,6 +5,7 @@ import { endedMessage, type RunView, waitingMessage } from '../formatters/slack/
 import { threadReplies } from '../formatters/slack/thread.ts';
 import { type RemedyMode, verdictMessage } from '../formatters/slack/verdict.ts';
 import type { Producer } from '../jobs/producer.ts';
+import { messageOf } from '../model/text.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { type ActionRecord, isClosed } from '../model/wire/action.ts';
 import type { OutboxEntry } from '../model/wire/outbox.ts';
@@ -76,8 +77,7 @@ export function createTracker(options: {
         quiet = true;
       } catch (error) {
         // Nothing is lost: what is untold is met again at the next sweep.
-        if (quiet)
-          log.warn({ error: error instanceof Error ? error.message : String(error) }, 'runs cannot be followed; trying again');
+        if (quiet) log.warn({ error: messageOf(error) }, 'runs cannot be followed; trying again');
         quiet = false;
         sweepAt = performance.now() + sweepMs;
         pending.clear();

@@ -1,4 +1,5 @@
-import { cac } from 'cac';
+import { type CAC, type Command, cac } from 'cac';
+import { nearNames } from '../model/near-names.ts';
 import { UsageError } from './usage-error.ts';
 import { readVersion } from './version.ts';
 
@@ -9,40 +10,161 @@ import { readVersion } from './version.ts';
 const cli = cac('netcheck');
 
 cli
-  .command('run <what> [name]', 'Diagnose a cluster, or one node of it: run cluster, run node NAME')
+  .command('run <cluster|node> [name]', 'Diagnose a cluster, or one node of it: run cluster, run node NAME')
   .option('--kubeconfig <file>', 'Kubeconfig of the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod it runs in)')
   .option('--context <name>', 'Context of the kubeconfig')
   .option('--output <format>', 'text, json or slack', { default: 'text' })
-  .option('--bundle <file>', 'Write everything that was collected to this file, for replay')
+  .option('--bundle <file>', 'Write everything that was collected to this file, for replay (gzipped if its name ends in .gz)')
+  .example('  netcheck run cluster --kubeconfig prod.yaml')
+  .example('  netcheck run node worker-3 --context prod --output json')
   .action(async (what: string, name: string | undefined, options: Record<string, unknown>) => {
     const { run } = await import('./run.ts');
     process.exitCode = await run(what, name, options);
   });
 
 cli
-  .command('replay <file>', 'Compute the verdict of a bundle again, without a cluster')
+  .command('replay <file>', 'Compute the verdict of a bundle again, without a cluster: FILE is what run --bundle wrote')
   .option('--output <format>', 'text, json or slack', { default: 'text' })
   .action(async (file: string, options: Record<string, unknown>) => {
     const { replay } = await import('./replay.ts');
     process.exitCode = await replay(file, options);
   });
 
-cli.help();
+const CONFIG = ['--config <file>', 'The configuration; secrets are in the environment', { default: 'netcheck.yaml' }] as const;
+const CLUSTER = ['--cluster <name>', 'Only this one of the configured clusters'] as const;
+
+cli
+  .command('bot', 'Serve Slack: take commands and clicks, show verdicts')
+  .option(...CONFIG)
+  .action((options: Record<string, unknown>) => serveAs('bot', options));
+
+cli
+  .command('worker', 'Serve clusters: diagnose them and carry out approved remedies')
+  .option(...CONFIG)
+  .option(...CLUSTER)
+  .action((options: Record<string, unknown>) => serveAs('worker', options));
+
+cli
+  .command('all', 'The bot and a worker for each cluster in one process')
+  .option(...CONFIG)
+  .option(...CLUSTER)
+  .action((options: Record<string, unknown>) => serveAs('all', options));
+
+cli
+  .command('audit <verify|show>', 'audit verify: whether the audit is whole; audit show: what is in it')
+  .option(...CONFIG)
+  .option(...CLUSTER)
+  .action(async (task: string, options: Record<string, unknown>) => {
+    const { audit } = await import('./audit.ts');
+    process.exitCode = await audit(task, options);
+  });
+
+cli
+  .command('config', 'What is configured, or what is wrong with it and where')
+  .option(...CONFIG)
+  .option('--for <role>', 'What is to be started with it: bot, worker or all', { default: 'all' })
+  .action(async (options: Record<string, unknown>) => {
+    const { showConfig } = await import('./show-config.ts');
+    process.exitCode = showConfig(options);
+  });
+
+cli
+  .command('demo', 'Watch a really broken network be diagnosed and healed, with a Slack, a Redis and a cluster of its own')
+  .option('--headless', 'Stop after the story; the exit status says whether it went well')
+  .option('--recording', 'Play a recording instead of building a network')
+  .option('--port <number>', 'Port of the page on localhost', { default: 4390 })
+  .action(async (options: Record<string, unknown>) => {
+    const { demo } = await import('./demo/demo.ts');
+    process.exit(await demo(options));
+  });
+
+cli.command('help [command]', 'What netcheck can do, or how one command is used').action((name: string | undefined) => {
+  const command = cli.commands.find((one) => one.name === name);
+  if (name !== undefined && command === undefined) throw new UsageError(unknownCommand(name));
+  (command ?? cli.globalCommand).outputHelp();
+});
+
+cli.help(helpText);
 cli.version(readVersion());
+
+/** Commands whose exit status says more than whether they could be carried out. */
+const EXIT_STATUS: Readonly<Record<string, string>> = {
+  run: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
+  replay: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
+  audit: '0 whole, 1 not whole, 2 it cannot be read, 3 wrong usage',
+  config: '0 it can be used, 3 it cannot',
+};
+
+type HelpSections = Parameters<NonNullable<Parameters<CAC['help']>[0]>>[0];
+
+/** The help of a command, or of all, with its exit status and without a list of how to ask for the help of each. */
+function helpText(sections: HelpSections): HelpSections {
+  const name = cli.matchedCommandName === 'help' ? cli.args[0] : cli.matchedCommandName;
+  const shown = cli.commands.find((command) => command.name === name);
+  const status = EXIT_STATUS[name ?? ''];
+  const [title, ...rest] = sections
+    .filter((section) => section.title?.startsWith('For more info') !== true)
+    .map((section) => ({ ...section, body: section.body.replaceAll(/ +$/gm, '') }));
+  return [
+    ...(title === undefined ? [] : [title]),
+    ...(shown === undefined ? [] : [{ body: shown.description }]),
+    ...rest,
+    ...(status === undefined ? [] : [{ title: 'Exit status', body: `  ${status}` }]),
+    ...(shown === undefined
+      ? [{ body: 'netcheck help COMMAND tells how a command is used. From a clone: npm run -s netcheck -- COMMAND' }]
+      : []),
+  ];
+}
+
+function unknownCommand(typed: string): string {
+  const names = cli.commands.map(({ name }) => name);
+  const [near] = nearNames(typed, names, 1);
+  const hint = near === undefined ? `The commands are ${names.join(', ')}.` : `Did you mean netcheck ${near}?`;
+  return `there is no command "${typed}". ${hint} netcheck help tells more.`;
+}
+
+/** What was wrong with the options or arguments of a command, and how it is used. The library says only the first half. */
+function wrongUsage(message: string, { name, rawName, options }: Command): string {
+  const [option] = /(?<=^Unknown option `)[^`]+/.exec(message) ?? [];
+  if (option !== undefined) {
+    const known = [...options, ...cli.globalCommand.options].map((one) => `--${one.name}`);
+    const [near] = nearNames(option, known, 1);
+    const hint = near === undefined ? `It takes ${known.join(', ')}.` : `Did you mean ${near}?`;
+    return `netcheck ${name} has no option ${option}. ${hint}`;
+  }
+  const [valueless] = /(?<=^option `)[^`]+(?=` value is missing)/.exec(message) ?? [];
+  if (valueless !== undefined) return `${valueless} needs a value. netcheck help ${name} tells more.`;
+  const surplus = /(?<=^Unused args: ).*/s.exec(message)?.[0].replaceAll('`', '"');
+  if (surplus !== undefined) return `${surplus} is too much: it is netcheck ${rawName}.`;
+  return `something is missing: it is netcheck ${rawName}. netcheck help ${name} tells more.`;
+}
+
+async function serveAs(role: 'bot' | 'worker' | 'all', options: Record<string, unknown>): Promise<void> {
+  const { serve } = await import('./serve.ts');
+  process.exitCode = await serve(role, options);
+  // What has been stopped gracefully leaves nothing open; a connection that hangs all the same must not hold the process.
+  setTimeout(() => process.exit(), 2_000).unref();
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  // Whoever read the output has gone (`netcheck … | head`): the rest is for nobody.
+  if (!process.emit('SIGTERM', 'SIGTERM')) process.exit(141);
+});
 
 try {
   cli.parse(process.argv, { run: false });
   if (cli.matchedCommand === undefined && cli.options['help'] !== true && cli.options['version'] !== true) {
-    const names = cli.commands.map(({ rawName }) => `netcheck ${rawName}`).join('\n  ');
     const [typed] = cli.args;
-    throw new UsageError(
-      `${typed === undefined ? 'No command was given.' : `There is no command "${typed}".`} These are the commands:\n  ${names}`,
-    );
+    if (typed !== undefined) throw new UsageError(unknownCommand(typed));
+    const names = cli.commands.map(({ rawName }) => `netcheck ${rawName}`).join('\n  ');
+    throw new UsageError(`no command was given. These are the commands:\n  ${names}\nnetcheck help tells more.`);
   }
   await cli.runMatchedCommand();
 } catch (error) {
-  if (error instanceof UsageError || (error instanceof Error && error.name === 'CACError')) {
-    process.stderr.write(`netcheck: ${error.message}\n`);
-    process.exitCode = 3;
-  } else throw error;
+  if (!(error instanceof Error) || !['UsageError', 'CACError'].includes(error.name)) throw error;
+  const { matchedCommand: command } = cli;
+  const message = error instanceof UsageError || command === undefined ? error.message : wrongUsage(error.message, command);
+  process.stderr.write(`netcheck: ${message}\n`);
+  process.exitCode = 3;
 }

@@ -38,7 +38,7 @@ async function render(verdict: Verdict, format: OutputFormat): Promise<string> {
     default:
       return formatTerminal(verdict, {
         color: process.stdout.hasColors?.() ?? false,
-        columns: Math.min(process.stdout.columns ?? 100, 120),
+        columns: Math.min(process.stdout.columns || 100, 120),
       });
   }
 }

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { judge } from '../diagnosis/judge.ts';
 import { Bundle } from '../model/bundle.ts';
+import { messageOf } from '../model/text.ts';
 import { exitCodeOf } from '../model/verdict.ts';
 import { outputFormat, printVerdict } from './output.ts';
 import { UsageError } from './usage-error.ts';
@@ -22,7 +23,7 @@ async function readBundle(file: string): Promise<Bundle> {
   try {
     content = await readFile(file);
   } catch (error) {
-    throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`${file} cannot be read: ${messageOf(error)}`);
   }
   const text = content[0] === GZIP_MAGIC ? (await promisify(gunzip)(content)).toString('utf8') : content.toString('utf8');
   let value: unknown;

@@ -5,7 +5,9 @@ import { gzip } from 'node:zlib';
 import { createDiagnose } from '../diagnosis/diagnose.ts';
 import { formatProgress } from '../formatters/terminal.ts';
 import { nearNames } from '../model/near-names.ts';
+import { messageOf } from '../model/text.ts';
 import { exitCodeOf, type RunRequest } from '../model/verdict.ts';
+import { textOption } from './options.ts';
 import { outputFormat, printVerdict } from './output.ts';
 import { UsageError } from './usage-error.ts';
 import { readVersion } from './version.ts';
@@ -14,10 +16,11 @@ import { readVersion } from './version.ts';
 export async function run(what: string, name: string | undefined, options: Record<string, unknown>): Promise<number> {
   const request = requestOf(what, name);
   const format = outputFormat(options['output']);
+  const bundleFile = textOption(options, 'bundle');
   const { createKubernetesCluster } = await import('../cluster/kubernetes/index.ts');
   const opened = createKubernetesCluster({
-    kubeconfig: optional(options['kubeconfig']),
-    context: optional(options['context']),
+    kubeconfig: textOption(options, 'kubeconfig'),
+    context: textOption(options, 'context'),
     log: { debug: () => {} },
   });
   if (!opened.ok) throw new UsageError(opened.fault.message);
@@ -36,7 +39,7 @@ export async function run(what: string, name: string | undefined, options: Recor
     progress.clear();
     if (!result.ok) throw new UsageError(result.error.message);
     const { verdict, bundle } = result.value;
-    if (typeof options['bundle'] === 'string') await writeBundle(options['bundle'], bundle);
+    if (bundleFile !== undefined) await writeBundle(bundleFile, bundle);
     await printVerdict(verdict, format);
     return exitCodeOf(verdict.status);
   } finally {
@@ -55,18 +58,12 @@ function requestOf(what: string, name: string | undefined): RunRequest {
   throw new UsageError(`run ${what}: only cluster and node can be run.${near === undefined ? '' : ` Did you mean run ${near}?`}`);
 }
 
-function optional(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined;
-}
-
 async function writeBundle(file: string, bundle: unknown): Promise<void> {
   const json = JSON.stringify(bundle);
   try {
     await writeFile(file, file.endsWith('.gz') ? await promisify(gzip)(json) : json);
   } catch (error) {
-    process.stderr.write(
-      `netcheck: the bundle could not be written: ${error instanceof Error ? error.message : String(error)}\n`,
-    );
+    process.stderr.write(`netcheck: the bundle could not be written: ${messageOf(error)}\n`);
   }
 }
 

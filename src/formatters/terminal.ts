@@ -4,6 +4,7 @@ import { LAYERS } from '../model/layer.ts';
 import type { Progress } from '../model/progress.ts';
 import { cleanText, oneLine } from '../model/text.ts';
 import type { LayerState, Status, Verdict, VerdictFinding } from '../model/verdict.ts';
+import { count } from './slack/words.ts';
 
 /** How text is laid out: with colours or without, and at how many columns sentences are folded. */
 export type TerminalStyle = { readonly color: boolean; readonly columns: number };
@@ -36,7 +37,7 @@ export function formatTerminal(verdict: Verdict, { color, columns }: TerminalSty
     verdict.run.request.kind === 'node' ? `node ${verdict.run.request.node} of ${verdict.run.cluster}` : verdict.run.cluster;
   const sections = [
     [
-      `${paint(format, mark)}  ${paint('gray', `${oneLine(asked)} · ${verdict.checked.nodes} nodes · ${seconds} s`)}`,
+      `${paint(format, mark)}  ${paint('gray', `${oneLine(asked)} · ${count(verdict.checked.nodes, 'node')} · ${seconds} s`)}`,
       ...fold(oneLine(verdict.headline), '  ', columns),
     ],
     ...verdict.causes.map((cause, index) => findingSection('Cause', cause, verdict, paint, columns, index)),
@@ -44,7 +45,7 @@ export function formatTerminal(verdict: Verdict, { color, columns }: TerminalSty
     ...verdict.located.map((located) => locatedSection(located, paint, columns)),
     symptomSection(verdict, paint),
     ...(verdict.risks.length > 0 ? [risksSection(verdict.risks, paint, columns)] : []),
-    layersSection(verdict, paint),
+    layersSection(verdict, paint, columns),
     notCheckedSection(verdict, paint, columns),
   ];
   return `${sections
@@ -78,14 +79,16 @@ function findingSection(
   index: number,
 ): readonly string[] {
   const number = verdict.causes.length > 1 ? ` ${index + 1}` : '';
-  const explained = `Explains ${cause.explains.length} of ${verdict.symptoms.length} failed probes.`;
+  const explained = `Explains ${cause.explains.length} of ${count(verdict.symptoms.length, 'failed probe')}.`;
   return [
-    `${paint('bold', `${title}${number}`)}  ${paint('red', cause.layer)}  ${oneLine(entityName(cause.entity))}  ${paint('gray', cause.code)}`,
+    `${paint('bold', `${title}${number}`)}  ${paint('red', cause.layer)}  ${oneLine(entityName(cause.entity))}  ${paint('gray', oneLine(cause.code))}`,
     ...fold(sentence(cause.summary), '  ', columns),
     ...cause.evidence.map((item) => paint('gray', `    ${oneLine(item.where)}: ${oneLine(item.source)}: ${oneLine(item.text)}`)),
     ...fold(explained, '  ', columns),
     ...(cause.advice === undefined ? [] : fold(oneLine(cause.advice), '  ', columns)),
-    ...(cause.remedy === undefined ? [] : [`  ${paint('cyan', 'Remedy')}  ${cause.remedy.id} on ${oneLine(cause.remedy.node)}`]),
+    ...(cause.remedy === undefined
+      ? []
+      : [`  ${paint('cyan', 'Remedy')}  ${oneLine(cause.remedy.id)} on ${oneLine(cause.remedy.node)}`]),
   ];
 }
 
@@ -127,11 +130,11 @@ function symptomSection({ symptoms }: Verdict, paint: Paint): readonly string[] 
 function risksSection(risks: readonly VerdictFinding[], paint: Paint, columns: number): readonly string[] {
   return [
     `${paint('bold', 'Risks')}  ${paint('gray', 'true, but not what fails now')}`,
-    ...risks.flatMap((risk) => fold(`${risk.code}: ${sentence(risk.summary)}`, '  ', columns)),
+    ...risks.flatMap((risk) => fold(`${oneLine(risk.code)}: ${sentence(risk.summary)}`, '  ', columns)),
   ];
 }
 
-function layersSection({ layers, checked, notChecked }: Verdict, paint: Paint): readonly string[] {
+function layersSection({ layers, checked, notChecked }: Verdict, paint: Paint, columns: number): readonly string[] {
   const strip = LAYERS.map((layer) => `${layer} ${paint(LAYER_FORMAT[layers[layer]], layers[layer])}`).join('  ');
   const denied = checked.expectedDenied === 0 ? '' : `, ${checked.expectedDenied} denied by a NetworkPolicy as they should be`;
   const loss =
@@ -141,10 +144,11 @@ function layersSection({ layers, checked, notChecked }: Verdict, paint: Paint): 
   const complete = notChecked.length === 0 ? ' Every planned check completed.' : '';
   return [
     `${paint('bold', 'Layers')}  ${strip}`,
-    paint(
-      'gray',
-      `${checked.nodes} nodes, ${checked.checks} checks, ${checked.passed} of ${checked.probes} probes passed${denied}.${complete}${loss}`,
-    ),
+    ...fold(
+      `${count(checked.nodes, 'node')}, ${count(checked.checks, 'check')}, ${checked.passed} of ${count(checked.probes, 'probe')} passed${denied}.${complete}${loss}`,
+      '',
+      columns,
+    ).map((line) => paint('gray', line)),
   ];
 }
 

@@ -8,11 +8,12 @@ import type { Config } from '../config.ts';
 import type { Bundle } from '../model/bundle.ts';
 import type { Progress } from '../model/progress.ts';
 import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
+import { messageOf } from '../model/text.ts';
 import type { RunRequest, Verdict } from '../model/verdict.ts';
 import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
 import { unwrap } from '../model/wire/kind.ts';
 import { createActionStore } from '../store/actions.ts';
-import { createAuditFile } from '../store/audit.ts';
+import { auditFileOf, createAuditFile } from '../store/audit.ts';
 import { clusterKeys } from '../store/keys.ts';
 import { closeRedis, connectRedis, type Log } from '../store/redis.ts';
 import { createRunStore } from '../store/runs.ts';
@@ -20,11 +21,14 @@ import { createWorkerStore } from '../store/workers.ts';
 import { verifyApproval } from './approval.ts';
 import { QUEUES } from './producer.ts';
 
-/** One diagnosis. `signal` asks it to stop; what was found by then is still a verdict, with the rest as not checked. */
+/**
+ * One diagnosis. `signal` asks it to stop; what was found by then is still a verdict, with the rest as not checked. A
+ * `refusal` says, in words for whoever asked, why the request makes no sense: the run then fails with it.
+ */
 export type Diagnose = (
   request: RunRequest,
   options: { readonly runId: string; readonly signal: AbortSignal; readonly onProgress: (progress: Progress) => void },
-) => Promise<{ readonly verdict: Verdict; readonly bundle: Bundle }>;
+) => Promise<{ readonly verdict: Verdict; readonly bundle: Bundle } | { readonly refusal: string }>;
 
 /** Runs an approved action to its end: re-checks, acts, verifies. `onStep` says in a few words what it is doing. */
 export type Remediate = (
@@ -225,6 +229,10 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
           result.kind === 'hanging' ? 'it did not stop in time: commands may still be running on nodes until their deadline' : '';
         await runs.end(run, 'cancelled', note, epoch);
       } else if (result.kind === 'value') {
+        if ('refusal' in result.value) {
+          await runs.end(run, 'failed', result.value.refusal, epoch);
+          return stopped;
+        }
         const { verdict, bundle } = result.value;
         const proposals = (propose?.(verdict, bundle) ?? []).map((plan, index) => ({ ...plan, id: `p${index + 1}` }));
         await presenceOf(redis, bundle);
@@ -308,7 +316,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     }
     acting.add(action);
     try {
-      const audit = createAuditFile(auditFile, redis, cluster);
+      const audit = createAuditFile(auditFileOf(auditFile, cluster), redis, cluster);
       const written = await audit.catchUp();
       if (!written.ok) {
         log.error({ action, reason: written.error }, 'what cannot be audited does not happen');
@@ -433,11 +441,7 @@ function createReporter(write: (progress: Progress) => Promise<void>, everyMs: n
 }
 
 function unknownOutcome(reason: string): RemedyOutcome {
-  return { outcome: 'outcome-unknown', reason, before: [], after: [], verified: [], undo: null };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return { outcome: 'outcome-unknown', reason, before: [], after: [], verified: [], undo: [] };
 }
 
 function stackOf(error: unknown): string {

@@ -3,9 +3,10 @@ import type { Cluster, ClusterWriter } from '../cluster/port.ts';
 import { collect } from '../diagnosis/collect.ts';
 import { tagsOf } from '../diagnosis/judge.ts';
 import { probeResults } from '../diagnosis/results.ts';
+import { entityName } from '../model/entity.ts';
 import type { Citation } from '../model/finding.ts';
 import type { Inventory } from '../model/inventory.ts';
-import type { ProbeResult } from '../model/probe.ts';
+import type { Probe, ProbeResult } from '../model/probe.ts';
 import type { Action, RemedyOutcome } from '../model/remedy.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyReport } from '../model/wire/remedy.ts';
@@ -17,7 +18,7 @@ export type RemediateOptions = {
 /** What the node said of the act itself. */
 type Act =
   | { readonly kind: 'refused'; readonly reason: string; readonly before: Citation[] }
-  | { readonly kind: 'done'; readonly error: string | null; readonly before: Citation[]; readonly after: Citation[] }
+  | (Pick<RemedyOutcome, 'before' | 'after' | 'undo'> & { readonly kind: 'done'; readonly error: string | null })
   | { readonly kind: 'unknown'; readonly reason: string; readonly before: Citation[] };
 
 /** Until the remedy container answers, and until the act has to be over. Milliseconds. */
@@ -44,7 +45,7 @@ export function createRemediate({ cluster }: RemediateOptions) {
       before,
       after: [],
       verified: [],
-      undo: null,
+      undo: [],
     });
     onStep('reading the cluster');
     const read = await cluster.inventory(AbortSignal.any([signal, AbortSignal.timeout(INVENTORY_MS)]));
@@ -57,23 +58,23 @@ export function createRemediate({ cluster }: RemediateOptions) {
     const act = await order(cluster, action, signal, onStep);
     if (act.kind === 'refused') return refused(act.reason, act.before);
     onStep('sending the failing probes again');
-    const { readings, isHealed } = await verify(cluster, read.value, action, signal);
+    const { readings, result } = await verify(cluster, read.value, action, signal);
     const after = act.kind === 'done' ? act.after : [];
     const common = {
       before: act.before,
       after,
       verified: readings,
-      undo: act.kind === 'done' && hasUndo(action) ? action.id : null,
+      undo: act.kind === 'done' ? act.undo : [],
     };
     if (act.kind === 'unknown') return { ...common, outcome: 'outcome-unknown', reason: act.reason };
     if (act.error !== null) return { ...common, outcome: 'not-healed', reason: `the command failed: ${act.error}` };
-    if (isHealed) return { ...common, outcome: 'healed', reason: null };
-    return { ...common, outcome: 'not-healed', reason: 'it ran, and some of the probes that failed before still fail' };
+    if (result === 'pass') return { ...common, outcome: 'healed', reason: null };
+    const reason =
+      result === 'fail'
+        ? 'it ran, and some of the probes that failed before still fail'
+        : 'it ran, but not every probe that failed before could be sent again: nothing shows that it helped';
+    return { ...common, outcome: 'not-healed', reason };
   };
-}
-
-function hasUndo(action: Action): boolean {
-  return action.undo !== null;
 }
 
 /** Sends the order to the node and follows what it says, until it is done, refuses, or cannot be heard any more. */
@@ -101,7 +102,7 @@ async function order(
         if (!report.success) continue;
         const message = report.data;
         if (message.type === 'refused') return { kind: 'refused', reason: message.reason, before: message.before };
-        if (message.type === 'done') return { kind: 'done', error: message.error, before: message.before, after: message.after };
+        if (message.type === 'done') return { ...message, kind: 'done' };
         if (message.type === 'claimed') {
           isClaimed = true;
           onStep(`${action.target.node} has claimed the action and reads the state again`);
@@ -122,14 +123,15 @@ async function order(
   }
 }
 
-type Verified = { readonly readings: RemedyOutcome['verified']; readonly isHealed: boolean };
+/** `pass` only where something was sent and all of it arrived; `unknown` where nothing failed but not all was sent. */
+type Verified = { readonly readings: RemedyOutcome['verified']; readonly result: 'pass' | 'fail' | 'unknown' };
 
 /** Sends the probes that the finding explained again, until they pass or have been given their chances. */
 async function verify(cluster: Cluster, inventory: Inventory, action: Action, signal: AbortSignal): Promise<Verified> {
-  let last: Verified = { readings: [], isHealed: false };
+  let last: Verified = { readings: [], result: 'unknown' };
   for (let attempt = 0; attempt < VERIFY_ATTEMPTS; attempt += 1) {
     last = await probeAgain(cluster, inventory, action, signal);
-    if (last.isHealed || signal.aborted) break;
+    if (last.result === 'pass' || signal.aborted) break;
   }
   return last;
 }
@@ -147,18 +149,26 @@ async function probeAgain(cluster: Cluster, inventory: Inventory, action: Action
     only,
   });
   const results = probeResults(plan.probes, new Map(evidence.map((item) => [item.node, item])), tagsOf(plan.probes));
-  const readings = action.verification.map(({ probe, before }) => {
-    const result = results.get(probe);
-    return { probe, sentence: probe, before, after: result === undefined ? null : readingOf(result) };
+  const planned = new Map(plan.probes.map((probe) => [probe.id, probe]));
+  // What is asked only where a ping is not answered is not sent, and has no result, once the ping is.
+  const sent = action.verification.filter(({ probe: id }) => results.has(id) || planned.get(id)?.ifSilent !== true);
+  const readings = sent.map(({ probe: id, before }) => {
+    const [probe, result] = [planned.get(id), results.get(id)];
+    return {
+      probe: id,
+      sentence: probe === undefined ? id : sentenceOf(probe),
+      before,
+      after: result === undefined ? null : readingOf(result),
+    };
   });
-  const isHealed = action.verification.every(({ probe: id }) => {
-    const result = results.get(id);
-    // What is asked only where a ping is not answered has no result once it is.
-    return result === undefined
-      ? plan.probes.some((probe) => probe.id === id && probe.ifSilent === true)
-      : result.status === 'pass';
-  });
-  return { readings, isHealed };
+  const statuses = sent.map(({ probe: id }) => results.get(id)?.status);
+  if (statuses.length > 0 && statuses.every((status) => status === 'pass')) return { readings, result: 'pass' };
+  return { readings, result: statuses.includes('fail') ? 'fail' : 'unknown' };
+}
+
+function sentenceOf({ subject, target, method, to }: Probe): string {
+  const port = to.port === undefined || method === 'udp' ? '' : ` ${to.port}`;
+  return `${entityName(subject)} → ${entityName(target)}, ${method}${port}`;
 }
 
 function readingOf({ how, sent, delivered }: ProbeResult): RemedyOutcome['verified'][number]['after'] {

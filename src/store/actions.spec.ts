@@ -1,9 +1,9 @@
-import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { temporaryFolder } from '../../test/folder.ts';
 import { startRedis, type TestRedis } from '../../test/redis.ts';
 import { plansFor, readVerdict } from '../../test/verdicts.ts';
 import { digestOf, type RemedyOutcome } from '../model/remedy.ts';
@@ -15,23 +15,21 @@ import { closeRedis, connectRedis } from './redis.ts';
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const requester = { user: 'U1', team: 'T1' };
 const approver = { user: 'U2', team: 'T1' };
-const healed: RemedyOutcome = { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: 'u1' };
+const healed: RemedyOutcome = { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: [['true']] };
 
 let server: TestRedis;
 let redis: Redis;
 let actions: ActionStore;
-let directory: string;
+const directory = temporaryFolder();
 
 beforeAll(async () => {
   server = await startRedis();
   redis = connectRedis(server.url, 'patient', silent);
   actions = createActionStore(redis, 'lab');
-  directory = await mkdtemp(join(tmpdir(), 'netcheck-audit-'));
 });
 afterAll(async () => {
   closeRedis(redis);
   await server.close();
-  await rm(directory, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await redis.flushall();

@@ -15,7 +15,7 @@ import { ActionKind, type ActionRecord, ApprovalKind, OutcomeKind } from '../mod
 import { pack, type RecordFault, unpack } from '../model/wire/kind.ts';
 import { type AuditLine, chain } from './audit.ts';
 import { clusterKeys, KEEP } from './keys.ts';
-import { defineScript, redisNow, StoredInteger } from './redis.ts';
+import { defineScript, readHash, redisNow, StoredInteger } from './redis.ts';
 
 // One state machine for all: nothing changes without its line in the audit, and no line is written without its change.
 const TRANSITION = `
@@ -386,33 +386,27 @@ const Hash = z.object({
 });
 
 function readAction(key: string, hash: Record<string, string>): Result<ActionRecord | null, RecordFault> {
-  if (Object.keys(hash).length === 0) return ok(null);
-  const read = Hash.safeParse(hash);
-  if (!read.success) {
-    const issue = read.error.issues[0];
-    return fail({
-      kind: 'invalid',
-      key,
-      message: `${key}: not an action at ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
-    });
-  }
-  const action = unpack(ActionKind, key, read.data.action);
+  const read = readHash(Hash, 'an action', key, hash);
+  if (!read.ok) return read;
+  if (read.value === null) return ok(null);
+  const fields = read.value;
+  const action = unpack(ActionKind, key, fields.action);
   if (!action.ok) return action;
-  const approval = read.data.approval === undefined ? ok(null) : unpack(ApprovalKind, key, read.data.approval);
+  const approval = fields.approval === undefined ? ok(null) : unpack(ApprovalKind, key, fields.approval);
   if (!approval.ok) return approval;
-  const outcome = read.data.outcome === undefined ? ok(null) : unpack(OutcomeKind, key, read.data.outcome);
+  const outcome = fields.outcome === undefined ? ok(null) : unpack(OutcomeKind, key, fields.outcome);
   if (!outcome.ok) return outcome;
   return ok({
     action: approval.value === null ? action.value : { ...action.value, approvals: [approval.value] },
-    channel: read.data.channel,
-    state: read.data.state,
-    revision: read.data.revision,
-    approveBy: read.data.approveBy,
-    startBy: read.data.startBy ?? null,
-    startedAt: read.data.startedAt ?? null,
-    closedAt: read.data.closedAt ?? null,
-    closedBy: read.data.closedBy ?? null,
-    reason: read.data.reason ?? null,
+    channel: fields.channel,
+    state: fields.state,
+    revision: fields.revision,
+    approveBy: fields.approveBy,
+    startBy: fields.startBy ?? null,
+    startedAt: fields.startedAt ?? null,
+    closedAt: fields.closedAt ?? null,
+    closedBy: fields.closedBy ?? null,
+    reason: fields.reason ?? null,
     approval: approval.value,
     outcome: outcome.value,
   });

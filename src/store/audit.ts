@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { Redis } from 'ioredis';
 import { canonicalJson } from '../model/remedy.ts';
 import { fail, ok, type Result } from '../model/result.ts';
+import { messageOf } from '../model/text.ts';
 import { AuditEntry } from '../model/wire/action.ts';
 import { clusterKeys } from './keys.ts';
 
@@ -113,6 +114,11 @@ export type AuditFile = {
   readonly lines: () => Promise<string[]>;
 };
 
+/** The audit file of a cluster: every cluster has a chain, and so a file, of its own. */
+export function auditFileOf(configured: string, cluster: string): string {
+  return configured.replaceAll('{cluster}', cluster);
+}
+
 /** Opens the audit file of a cluster. Calls of `catchUp` run one after the other. */
 export function createAuditFile(path: string, redis: Redis, cluster: string): AuditFile {
   let last: Promise<unknown> = Promise.resolve();
@@ -161,7 +167,7 @@ export function createAuditFile(path: string, redis: Redis, cluster: string): Au
         try {
           return await copy();
         } catch (error) {
-          return fail(`the audit file ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+          return fail(`the audit file ${path} cannot be written: ${messageOf(error)}`);
         }
       });
       last = next;

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
+import { fail, ok, type Result } from '../model/result.ts';
+import type { RecordFault } from '../model/wire/kind.ts';
 
 /** A whole number as it lies in a Redis hash. */
 export const StoredInteger = z.string().regex(/^\d+$/).transform(Number);
@@ -80,6 +82,24 @@ export function redisTrouble(error: unknown): string | null {
     return 'Redis cannot be reached';
   }
   return null;
+}
+
+/**
+ * A hash as Redis returned it, read by a schema: null where there is none, or a fault that names `key`. `what` says what
+ * it should be, with its article.
+ */
+export function readHash<S extends z.ZodType>(
+  schema: S,
+  what: string,
+  key: string,
+  hash: Record<string, string>,
+): Result<z.output<S> | null, RecordFault> {
+  if (Object.keys(hash).length === 0) return ok(null);
+  const read = schema.safeParse(hash);
+  if (read.success) return ok(read.data);
+  const [issue] = read.error.issues;
+  const message = `${key}: not ${what} at ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
+  return fail({ kind: 'invalid', key, message });
 }
 
 /** A Lua script: run by its hash, sent whole only when Redis does not know it yet. */

@@ -7,14 +7,14 @@ import type { Bundle } from '../model/bundle.ts';
 import type { Citation } from '../model/finding.ts';
 import type { Progress } from '../model/progress.ts';
 import type { RemedyProposal } from '../model/remedy.ts';
-import { fail, ok, type Result } from '../model/result.ts';
+import { ok, type Result } from '../model/result.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { pack, type RecordFault, unpack } from '../model/wire/kind.ts';
 import { type OutboxEntry, OutboxEntryKind } from '../model/wire/outbox.ts';
 import { ProgressKind, ProposalsKind, type Run, type RunOrder, RunOrderKind, RunStatus, VerdictKind } from '../model/wire/run.ts';
 import { botKeys, clusterKeys, KEEP } from './keys.ts';
 import { OUTBOX_PUSH, outboxRef } from './outbox.ts';
-import { defineScript, StoredInteger } from './redis.ts';
+import { defineScript, readHash, StoredInteger } from './redis.ts';
 
 const CITATION_BYTES = 64 * 1024;
 const CITATIONS_BYTES = 1024 * 1024;
@@ -378,29 +378,23 @@ const Hash = z.object({
 });
 
 function readRun(key: string, hash: Record<string, string>): Result<Run | null, RecordFault> {
-  if (Object.keys(hash).length === 0) return ok(null);
-  const read = Hash.safeParse(hash);
-  if (!read.success) {
-    const issue = read.error.issues[0];
-    return fail({
-      kind: 'invalid',
-      key,
-      message: `${key}: not a run at ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
-    });
-  }
-  const order = unpack(RunOrderKind, key, read.data.order);
+  const read = readHash(Hash, 'a run', key, hash);
+  if (!read.ok) return read;
+  if (read.value === null) return ok(null);
+  const fields = read.value;
+  const order = unpack(RunOrderKind, key, fields.order);
   if (!order.ok) return order;
   return ok({
     order: order.value,
-    status: read.data.status,
-    epoch: read.data.epoch,
-    worker: read.data.worker ?? null,
-    acceptedAt: read.data.acceptedAt,
-    startedAt: read.data.startedAt ?? null,
-    finishedAt: read.data.finishedAt ?? null,
-    reason: read.data.reason ?? null,
-    cancelledBy: read.data.cancelledBy ?? null,
-    deliveryFault: read.data.deliveryFault ?? null,
+    status: fields.status,
+    epoch: fields.epoch,
+    worker: fields.worker ?? null,
+    acceptedAt: fields.acceptedAt,
+    startedAt: fields.startedAt ?? null,
+    finishedAt: fields.finishedAt ?? null,
+    reason: fields.reason ?? null,
+    cancelledBy: fields.cancelledBy ?? null,
+    deliveryFault: fields.deliveryFault ?? null,
   });
 }
 

@@ -1,20 +1,19 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { temporaryFolder } from '../../../test/folder.ts';
 import type { Faults } from '../../../test/lab/api/faults.ts';
-import type { KubeObject } from '../../../test/lab/api/objects.ts';
-import { ADMIN_TOKEN, agentPod, createSmallCluster, object, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
+import { type KubeObject, object } from '../../../test/lab/api/objects.ts';
+import { ADMIN_TOKEN, agentPod, createSmallCluster, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
 import { Inventory } from '../../model/inventory.ts';
 import { createKubernetesCluster, type KubernetesCluster } from './index.ts';
 
-let directory: string;
+const directory = temporaryFolder();
 let small: SmallCluster;
 let cluster: KubernetesCluster;
 let requests: string[] = [];
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'netcheck-inventory-'));
   requests = [];
   small = await createSmallCluster({
     nodes: 1,
@@ -28,7 +27,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await cluster.close();
   await small.close();
-  await rm(directory, { recursive: true });
 });
 
 function connect(timeoutMs = 10_000): KubernetesCluster {

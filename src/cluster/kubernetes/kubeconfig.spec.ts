@@ -1,21 +1,21 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { temporaryFolder } from '../../../test/folder.ts';
 import { createCertificates } from '../../../test/lab/api/certificates.ts';
-import { ADMIN_TOKEN, createSmallCluster, object, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
+import { object } from '../../../test/lab/api/objects.ts';
+import { ADMIN_TOKEN, createSmallCluster, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
 import type { ClusterResult } from '../port.ts';
 import { createKubernetesCluster, type KubernetesCluster, type KubernetesClusterOptions } from './index.ts';
 
-let directory: string;
+const directory = temporaryFolder();
 let small: SmallCluster;
 let users: string[] = [];
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'netcheck-kubeconfig-'));
   small = await createSmallCluster({
     nodes: 1,
     command: () => ['sh', '-c', 'echo ready; exec cat'],
@@ -50,7 +50,6 @@ beforeEach(() => {
 
 afterAll(async () => {
   await small.close();
-  await rm(directory, { recursive: true });
 });
 
 async function file(name: string, text: string): Promise<string> {

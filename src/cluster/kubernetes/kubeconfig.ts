@@ -9,6 +9,7 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { type Document, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { nearNames } from '../../model/near-names.ts';
+import { messageOf } from '../../model/text.ts';
 import type { ClusterFault, ClusterResult } from '../port.ts';
 import { said } from './faults.ts';
 
@@ -289,7 +290,7 @@ function libraryLogin(selected: Selected, server: URL, tls: Tls, impersonation: 
       config ??= load();
       try {
         const options: RequestOptions & SecureContextOptions = {};
-        await (await config).applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
+        await (await config).applyToHTTPSOptions(options);
         const { headers, auth, cert, key } = options;
         const basic = typeof auth === 'string' ? { authorization: `Basic ${Buffer.from(auth).toString('base64')}` } : {};
         return {
@@ -303,7 +304,7 @@ function libraryLogin(selected: Selected, server: URL, tls: Tls, impersonation: 
           },
         };
       } catch (error) {
-        const reason = said(error instanceof Error ? error.message : String(error)) || 'it failed without a message';
+        const reason = said(messageOf(error)) || 'it failed without a message';
         return {
           ok: false,
           fault: { kind: 'unauthorized', message: `${user.file}: user '${user.name}': no credentials: ${reason}` },
@@ -370,7 +371,7 @@ function problemOf(use: () => unknown): string | null {
     use();
     return null;
   } catch (error) {
-    return said(error instanceof Error ? error.message : String(error));
+    return said(messageOf(error));
   }
 }
 

@@ -1,20 +1,20 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { ADMIN_TOKEN, createSmallCluster, object, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
+import { temporaryFolder } from '../../../test/folder.ts';
+import { object } from '../../../test/lab/api/objects.ts';
+import { ADMIN_TOKEN, createSmallCluster, type SmallCluster } from '../../../test/lab/api/small-cluster.ts';
 import type { ClusterResult, StoredObject } from '../port.ts';
 import { createKubernetesCluster, type KubernetesCluster } from './index.ts';
 
 const MAP = { group: '', version: 'v1', resource: 'configmaps', namespace: 'kube-system', name: 'kube-proxy' };
 
-let directory: string;
+const directory = temporaryFolder();
 let small: SmallCluster;
 let cluster: KubernetesCluster;
 let writes: string[] = [];
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'netcheck-writer-'));
   small = await createSmallCluster({
     nodes: 1,
     tokens: [
@@ -63,7 +63,6 @@ beforeEach(() => {
 afterAll(async () => {
   await cluster.close();
   await small.close();
-  await rm(directory, { recursive: true });
 });
 
 const soon = (): AbortSignal => AbortSignal.timeout(5000);

@@ -136,10 +136,7 @@ function decisionButtons(action: Action) {
 
 /** The reply under a remedy that ran: before and after, side by side, and how to undo it. */
 export function outcomeMessage(action: Action, outcome: RemedyOutcome): Message {
-  const probes = outcome.verified.map(
-    (probe) => `${reading(probe.before)} → ${reading(probe.after)}  ${literal(probe.sentence, 100)}`,
-  );
-  const shown = probes.slice(0, 30);
+  const probes = verifiedLines(outcome.verified);
   return {
     text: literal(`${OUTCOME_TEXTS[outcome.outcome]}: ${action.title}`, 300),
     blocks: [
@@ -165,18 +162,34 @@ export function outcomeMessage(action: Action, outcome: RemedyOutcome): Message 
               ),
             ),
           ]),
-      ...(shown.length === 0
+      ...(probes.length === 0 ? [] : [preformatted(probes.join('\n'))]),
+      ...(outcome.undo.length === 0
         ? []
         : [
-            preformatted(shown.join('\n')),
-            ...(probes.length > shown.length
-              ? [context(md`… and ${plain(count(probes.length - shown.length, 'probe'))} more`)]
-              : []),
+            section(md`*To undo*, by hand, on ${code(action.target.node, 260)}, in this order:`),
+            preformatted(outcome.undo.map(shellWords).join('\n')),
           ]),
-      ...(outcome.undo === null ? [] : [context(md`The prior state is kept under ${code(outcome.undo)}.`)]),
     ],
   };
 }
+
+/** The probes that were sent again: those that went from the same result to the same result together, a few by name. */
+function verifiedLines(verified: RemedyOutcome['verified']): readonly string[] {
+  const groups = Map.groupBy(verified, (probe) => `${reading(probe.before)} → ${reading(probe.after)}`);
+  return [...groups].slice(0, VERIFIED_GROUPS).flatMap(([change, probes]) => {
+    const names = probes.map(({ sentence }) => literal(sentence, 100));
+    if (names.length === 1) return [`${change}  ${names[0]}`];
+    const more = names.length - VERIFIED_NAMES;
+    return [
+      `${change}  ${count(names.length, 'probe')}`,
+      ...names.slice(0, VERIFIED_NAMES).map((name) => `    ${name}`),
+      ...(more > 0 ? [`    … and ${more} more`] : []),
+    ];
+  });
+}
+
+const VERIFIED_GROUPS = 6;
+const VERIFIED_NAMES = 4;
 
 const OUTCOME_TEXTS: Record<RemedyOutcome['outcome'], string> = {
   healed: 'Healed',
@@ -190,7 +203,7 @@ function outcomeSentence(outcome: RemedyOutcome): Mrkdwn {
     case 'healed':
       return md`✅ *Healed:* the probes that failed pass now.`;
     case 'not-healed':
-      return md`❌ *Done, but not healed:* probes still fail.`;
+      return md`❌ *Done, but not healed.*`;
     case 'refused':
       return md`✋ *Not done:* nothing was changed.`;
     case 'outcome-unknown':

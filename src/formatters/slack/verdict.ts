@@ -26,7 +26,9 @@ export function verdictMessage(
   const head = [
     md`${title}${at} · ${subjectOf(verdict.run.request, verdict.run.cluster)}`,
     md`*${plain(verdict.headline, 400)}*`,
-    ...(verdict.status === 'healthy' ? [] : [md`${plain(verdict.scope.sentence, 500)}`]),
+    ...(verdict.status === 'healthy' || verdict.headline.includes(verdict.scope.sentence)
+      ? []
+      : [md`${plain(verdict.scope.sentence, 500)}`]),
   ];
   const offers = offered(verdict, run, remedies);
   return {

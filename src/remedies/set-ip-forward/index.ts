@@ -11,9 +11,9 @@ const READ = ['ip', '-j', '-4', 'netconf', 'show'] as const;
  */
 export const setIpForward = defineRemedy({
   id: 'set-ip-forward',
-  title: 'Switch IP forwarding on',
+  title: 'Enable IP forwarding',
   risk: 'Every device of the node forwards from then on, also those that had it off before. It lasts until the next boot or until the file that switched it off is loaded again.',
-  undo: 'Every device gets back the value that it had.',
+  undo: 'Every device gets back the value that it had, by commands that the thread shows afterwards.',
   params: z.strictObject({ device: Device }),
   state: z.record(z.string(), z.boolean()),
   commands: ({ device }) => [['sysctl', '-w', assignment(device, true)]],
@@ -28,9 +28,7 @@ export const setIpForward = defineRemedy({
   describe: (_params, state) => [
     {
       source: READ.join(' '),
-      text: Object.entries(state)
-        .map(([device, isOn]) => `${device}: forwarding ${isOn ? 'on' : 'off'}`)
-        .join(', '),
+      text: [true, false].flatMap((isOn) => devicesWith(state, isOn)).join('; '),
     },
   ],
   // `all` first: writing it changes the others.
@@ -41,6 +39,14 @@ export const setIpForward = defineRemedy({
           .map(([name, isOn]) => ['sysctl', '-w', assignment(name, isOn)])
       : [['sysctl', '-w', assignment(device, prior[device] ?? false)]],
 });
+
+/** `forwarding off: all, cni0, eth0`, or nothing where no device is so. */
+function devicesWith(state: Readonly<Record<string, boolean>>, isOn: boolean): readonly string[] {
+  const devices = Object.keys(state)
+    .filter((device) => state[device] === isOn)
+    .sort((a, b) => Number(b === 'all') - Number(a === 'all') || (a < b ? -1 : 1));
+  return devices.length === 0 ? [] : [`forwarding ${isOn ? 'on' : 'off'}: ${devices.join(', ')}`];
+}
 
 /** With slashes, so that a device's own dots stay part of its name. */
 function assignment(device: string, isOn: boolean): string {

@@ -1,0 +1,174 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { PLAN } from '../../test/action.ts';
+import { runNetcheck } from '../../test/netcheck.ts';
+import { freePort, startRedis, type TestRedis } from '../../test/redis.ts';
+import { createActionStore } from '../store/actions.ts';
+import { createAuditFile } from '../store/audit.ts';
+import { verifyCluster } from './audit.ts';
+
+let server: TestRedis;
+let redis: Redis;
+let folder: string;
+let file: string;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url);
+  folder = mkdtempSync(join(tmpdir(), 'netcheck-audit-'));
+  file = join(folder, 'audit-{cluster}.jsonl');
+});
+
+afterAll(async () => {
+  redis.disconnect();
+  await server.close();
+  rmSync(folder, { recursive: true });
+});
+
+beforeEach(async () => {
+  await redis.flushall();
+  for (const name of ['lab', 'prod']) rmSync(fileOf(name), { force: true });
+});
+
+function fileOf(cluster: string): string {
+  return file.replace('{cluster}', cluster);
+}
+
+/** Requests a remedy and denies it: two lines, in Redis and in the file. */
+async function twoLines(cluster = 'lab'): Promise<void> {
+  const actions = createActionStore(redis, cluster);
+  const by = { user: 'U1', team: 'T1' };
+  await actions.request({ id: `a-${cluster}`, run: 'r1', channel: 'C1', plan: PLAN, by }, 60_000);
+  await actions.deny(`a-${cluster}`, { user: 'U2', team: 'T1' }, 'not\u001b[31m now');
+  await createAuditFile(fileOf(cluster), redis, cluster).catchUp();
+}
+
+test('an audit that is whole in both places', async () => {
+  await twoLines();
+  expect(await verifyCluster(redis, 'lab', file)).toEqual({ status: 0, text: `whole: 2 lines in Redis and in ${fileOf('lab')}` });
+  expect(await verifyCluster(redis, 'lab', null)).toEqual({
+    status: 0,
+    text: 'whole: 2 lines in Redis; no audit file is configured',
+  });
+});
+
+test('an audit that has not begun is whole', async () => {
+  expect(await verifyCluster(redis, 'lab', file)).toEqual({ status: 0, text: `whole: 0 lines in Redis and in ${fileOf('lab')}` });
+});
+
+test('a file that is behind is whole: the worker catches up before it acts', async () => {
+  await twoLines();
+  writeFileSync(fileOf('lab'), `${readFileSync(fileOf('lab'), 'utf8').split('\n')[0]}\n`);
+  expect(await verifyCluster(redis, 'lab', file)).toMatchObject({ status: 0 });
+});
+
+test('a line that was changed in Redis is found', async () => {
+  await twoLines();
+  const [first = ''] = await redis.lrange('nc:lab:audit', 0, 0);
+  await redis.lset('nc:lab:audit', 0, first.replace('"U1"', '"U9"'));
+  expect(await verifyCluster(redis, 'lab', file)).toEqual({ status: 1, text: 'NOT WHOLE, in Redis: line 1 was changed' });
+});
+
+test('a line that is missing in Redis is found', async () => {
+  await twoLines();
+  await redis.rpop('nc:lab:audit');
+  expect(await verifyCluster(redis, 'lab', file)).toMatchObject({
+    status: 1,
+    text: expect.stringMatching(/^NOT WHOLE, in Redis: the chain ends/),
+  });
+});
+
+test('a line that was changed in the file is found', async () => {
+  await twoLines();
+  writeFileSync(fileOf('lab'), readFileSync(fileOf('lab'), 'utf8').replace('"U2"', '"U9"'));
+  expect(await verifyCluster(redis, 'lab', file)).toEqual({
+    status: 1,
+    text: `NOT WHOLE, in ${fileOf('lab')}: line 2 was changed`,
+  });
+});
+
+test('Redis that was emptied does not make the file whole', async () => {
+  await twoLines();
+  await redis.flushall();
+  expect(await verifyCluster(redis, 'lab', file)).toEqual({
+    status: 1,
+    text: 'NOT WHOLE, in Redis: line 1 is in the file, but not in Redis',
+  });
+});
+
+test('a file that is gone cannot be judged', async () => {
+  await twoLines();
+  rmSync(fileOf('lab'));
+  expect(await verifyCluster(redis, 'lab', file)).toMatchObject({
+    status: 2,
+    text: expect.stringMatching(/^the audit file cannot be read: ENOENT/),
+  });
+});
+
+/** Runs `netcheck audit …` with a configuration of two clusters. */
+async function audit(argv: readonly string[], url = server.url) {
+  const config = join(folder, 'netcheck.yaml');
+  writeFileSync(
+    config,
+    `redis: { url: '${url}' }
+clusters: { lab: { channels: [C0000000001] }, prod: { channels: [C0000000002] } }
+remedies: { enabled: true, publicKeyFile: approval.pub, auditFile: 'audit-{cluster}.jsonl' }
+`,
+  );
+  return runNetcheck(['audit', ...argv, '--config', config]);
+}
+
+test('audit verify says it of every cluster, and its exit status is the worst', async () => {
+  await twoLines('lab');
+  await twoLines('prod');
+  expect(await audit(['verify'])).toEqual({
+    status: 0,
+    stdout: `lab: whole: 2 lines in Redis and in ${fileOf('lab')}\nprod: whole: 2 lines in Redis and in ${fileOf('prod')}\n`,
+    stderr: '',
+  });
+  await redis.rpop('nc:lab:audit');
+  expect(await audit(['verify'])).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/^lab: NOT WHOLE.*\nprod: whole: 2 lines.*\n$/),
+  });
+  expect(await audit(['verify', '--cluster', 'prod'])).toMatchObject({ status: 0 });
+});
+
+test('audit show prints a line for each, without what could play with a terminal', async () => {
+  await twoLines();
+  await redis.rpush('nc:lab:audit', 'nonsense\u001b[2J');
+  const { status, stdout, stderr } = await audit(['show', '--cluster', 'lab']);
+  const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
+  expect([status, stderr, stdout.split('\n')]).toEqual([
+    0,
+    '',
+    [
+      expect.stringMatching(
+        new RegExp(`^lab  1  ${time}  requested  a-lab  U1  title="Enable IP forwarding on node-2"  node="node-2"$`),
+      ),
+      expect.stringMatching(new RegExp(`^lab  2  ${time}  denied  a-lab  U2  reason="not\\[31m now"$`)),
+      'lab  3  this line cannot be read: run netcheck audit verify',
+      '',
+    ],
+  ]);
+});
+
+test('a task that there is not is refused', async () => {
+  expect(await audit(['verfy'])).toEqual({
+    status: 3,
+    stdout: '',
+    stderr: 'netcheck: audit verfy: it is audit verify or audit show. Did you mean audit verify?\n',
+  });
+});
+
+test('without Redis nothing can be said, and that is not whole', async () => {
+  const port = await freePort();
+  expect(await audit(['verify'], `redis://127.0.0.1:${port}`)).toEqual({
+    status: 2,
+    stdout: '',
+    stderr: `netcheck: Redis cannot be reached at 127.0.0.1:${port}\n`,
+  });
+});
