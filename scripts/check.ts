@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 
 const STEPS: readonly { readonly name: string; readonly argv: readonly string[] }[] = [
   { name: 'types', argv: ['tsc', '-p', '.'] },
+  { name: "types of the demo's page", argv: ['tsc', '-p', 'src/cli/demo/page/browser'] },
   { name: 'lint', argv: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'format', argv: ['biome', 'check', '--error-on-warnings'] },
   { name: 'dead code', argv: ['knip'] },
@@ -18,11 +19,11 @@ export function check(): { readonly passed: number; readonly failed: number } {
   let failed = 0;
   for (const { name, argv } of STEPS) {
     const [command = '', ...args] = argv;
-    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+    const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
     process.stdout.write(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}\n`);
     if (status === 0) continue;
     failed += 1;
-    process.stdout.write(`${stdout}${stderr}\n`);
+    process.stdout.write(error === undefined ? `${stdout}${stderr}\n` : `${error.message}\n`);
   }
   return { passed: STEPS.length - failed, failed };
 }

@@ -1,12 +1,16 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
+import { z } from 'zod';
 import { CHECKS, PROBES } from '../src/checks/index.ts';
 import type { Reading } from '../src/checks/kit/check.ts';
+import { ENVIRONMENT, FileConfig } from '../src/config.ts';
 import { REMEDIES } from '../src/remedies/index.ts';
 
 /*
- * Writes the documents that come from code: a page for each check, kind of probe and remedy, headed by what the code says
- * of it and followed by its hand-written readme. With --check it writes nothing and fails where a page is out of date.
+ * Writes what in the documents comes from code: a page for each check, kind of probe and remedy, headed by what the code
+ * says of it and followed by its hand-written readme; and, in pages that are written by hand, what stands between
+ * `<!-- generated: NAME -->` and `<!-- end -->`. With --check it writes nothing and fails where a page is out of date.
  */
 
 const ROOT = join(import.meta.dirname, '..');
@@ -54,7 +58,101 @@ function readme(room: string, folder: string): string {
   return readFileSync(join(ROOT, 'src', room, folder, 'readme.md'), 'utf8');
 }
 
-const pages = [...checkPages(), ...remedyPages()];
+/** A page written by hand, with its generated parts as the code has them now. */
+function filledPage(path: string, parts: Readonly<Record<string, string>>): Page {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  const filled = Object.entries(parts).reduce((page, [name, part]) => {
+    const [begin, end] = [`<!-- generated: ${name} -->\n`, '<!-- end -->'];
+    const from = page.indexOf(begin);
+    const to = page.indexOf(end, from);
+    if (from < 0 || to < 0) throw new Error(`${path} has no place for what is generated: ${begin.trim()} … ${end}`);
+    return `${page.slice(0, from + begin.length)}\n${part}\n${page.slice(to)}`;
+  }, text);
+  return { path, text: formatted(path, filled) };
+}
+
+/** A page as the gate wants it. The pages that are generated as a whole are left out there. */
+function formatted(path: string, text: string): string {
+  const { status, stdout, stderr } = spawnSync('biome', ['format', `--stdin-file-path=${path}`], {
+    input: text,
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`biome: ${stderr}`);
+  return stdout;
+}
+
+/** A JSON Schema, as far as that of the configuration goes. */
+type Schema = {
+  readonly type?: string;
+  readonly const?: string;
+  readonly description?: string;
+  readonly default?: string | number | boolean | readonly unknown[] | Readonly<Record<string, unknown>>;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema | false;
+};
+
+/** A table for each part of netcheck.yaml, from the schema that it is read with. */
+function settingsTables(): string {
+  const { properties = {} } = z.toJSONSchema(FileConfig, { io: 'input' }) as Schema;
+  return Object.entries(properties)
+    .map(([name, part]) => {
+      const isByName = typeof part.additionalProperties === 'object';
+      const fields = (isByName ? part.additionalProperties.properties : part.properties) ?? {};
+      const rows = Object.entries(fields).map(
+        ([key, field]) => `| \`${key}\` | ${valuesOf(field)} | ${defaultOf(field)} | ${field.description ?? ''} |`,
+      );
+      return `### ${isByName ? `${name}.NAME` : name}\n\n${part.description ?? ''}\n\n${table(['key', 'value', 'default', 'meaning'], rows)}`;
+    })
+    .join('\n');
+}
+
+/** What may be written as the value of a setting, in words. */
+function valuesOf({ type, const: only, minimum, maximum, items, anyOf, properties }: Schema): string {
+  if (anyOf !== undefined) return anyOf.map(valuesOf).join(' or ');
+  if (only !== undefined) return `\`${only}\``;
+  if (properties !== undefined) return `{${Object.keys(properties).join(', ')}}`;
+  if (type === 'array') return `list of ${items?.type === 'string' ? 'ids' : 'values'}`;
+  if (type === 'string') return 'text';
+  if (type === 'boolean') return '`true` or `false`';
+  const most = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? '' : ` to ${maximum}`;
+  return minimum === undefined ? 'number' : `${minimum}${most === '' ? ' or more' : most}`;
+}
+
+function defaultOf({ default: value }: Schema): string {
+  if (value === undefined) return '';
+  if (typeof value !== 'object') return `\`${value}\``;
+  return Array.isArray(value) ? 'none' : 'nobody';
+}
+
+function environmentTable(): string {
+  const rows = Object.entries(ENVIRONMENT).map(
+    ([name, { for: needed, about }]) => `| \`${name}\` | ${needed === 'optional' ? 'no' : `for the ${needed}`} | ${about} |`,
+  );
+  return table(['variable', 'required', 'what it holds'], rows);
+}
+
+/** Every code that a verdict can name. */
+function codesTable(): string {
+  const rows = Object.values(CHECKS).flatMap(({ id, codes }) =>
+    Object.entries(codes).map(([code, sentence]) => `| \`${code}\` | [${id}](checks/${id}.md) | ${sentence} |`),
+  );
+  return table(['code', 'check', 'what it says'], rows.toSorted());
+}
+
+function table(head: readonly string[], rows: readonly string[]): string {
+  return `| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}\n${rows.join('\n')}\n`;
+}
+
+const pages = [
+  ...checkPages(),
+  ...remedyPages(),
+  filledPage('docs/configuration.md', { settings: settingsTables(), environment: environmentTable() }),
+  filledPage('docs/verdict.md', { codes: codesTable() }),
+];
 const folders = ['docs/checks', 'docs/remedies'];
 const present = folders.flatMap((folder) => list(folder).map((name) => `${folder}/${name}`));
 const extra = present.filter((path) => !pages.some((page) => page.path === path));
@@ -69,7 +167,7 @@ if (process.argv.includes('--check')) {
   for (const folder of folders) mkdirSync(join(ROOT, folder), { recursive: true });
   for (const { path, text } of pages) writeFileSync(join(ROOT, path), text);
   for (const path of extra) rmSync(join(ROOT, path));
-  process.stdout.write(`${pages.length} pages in ${folders.map((folder) => basename(folder)).join(' and ')}\n`);
+  process.stdout.write(`${pages.length} pages in docs\n`);
 }
 
 function list(folder: string): readonly string[] {

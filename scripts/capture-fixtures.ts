@@ -1,0 +1,260 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { CHECKS } from '../src/checks/index.ts';
+import type { Check, Readings } from '../src/checks/kit/check.ts';
+import { heardKey, probeKey, readingMoments } from '../src/diagnosis/tasks.ts';
+import { Bundle } from '../src/model/bundle.ts';
+import type { Evidence } from '../src/model/evidence.ts';
+import { nearNames } from '../src/model/near-names.ts';
+import type { Probe } from '../src/model/probe.ts';
+import { ExchangeOutcome, SendOutcome } from '../src/model/wire/agent.ts';
+import { diagnoseLab } from '../test/e2e/diagnose.ts';
+import type { At } from '../test/lab/faults/fault.ts';
+import { describePlace, FAULTS } from '../test/lab/faults/index.ts';
+import { createLab, type Lab } from '../test/lab/lab.ts';
+
+/*
+ * Captures the fixtures of checks: puts faults into a lab, runs the whole diagnosis and keeps of its evidence what a check
+ * reads. A case is written only when the verdict names what the faults say that it must.
+ *
+ *   scripts/setup node scripts/capture-fixtures.ts [CHECK …]
+ */
+
+const ROOT = join(import.meta.dirname, '..');
+
+type Placed = { readonly fault: string; readonly at: Partial<At> };
+
+/** What a check is captured with: the kinds of probes it looks at, the ConfigMaps it reads, and its cases. */
+type Captured = {
+  readonly probes?: readonly string[];
+  readonly configs?: readonly string[];
+  readonly cases: Readonly<Record<string, readonly Placed[]>>;
+};
+
+const on = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2' } }];
+const between = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2', peer: 'node-3' } }];
+
+/** Every check that has a `bundle.json` for each case. The checks of packet filters have a form of their own. */
+const TABLE: Readonly<Record<string, Captured>> = {
+  'ip-forward-off': {
+    cases: {
+      healthy: [],
+      'at-run-time': on('ip-forward-off'),
+      'by-file': on('ip-forward-off-by-file'),
+      'one-interface': on('forwarding-off-on-interface'),
+    },
+  },
+  'stale-neighbour': {
+    cases: {
+      healthy: [],
+      learnt: between('stale-neighbour'),
+      permanent: between('stale-neighbour-permanent'),
+    },
+  },
+  'peer-entries-wrong': {
+    cases: {
+      healthy: [],
+      'fdb-missing': between('flannel-fdb-missing'),
+      'fdb-stale': between('flannel-fdb-stale'),
+      'neighbour-missing': between('flannel-neighbour-missing'),
+      'neighbour-stale': between('flannel-neighbour-stale'),
+      'route-missing': between('flannel-route-missing'),
+      'route-stale': between('flannel-route-stale'),
+    },
+  },
+  'vxlan-settings-mismatch': {
+    configs: ['kube-flannel/kube-flannel-cfg', 'kube-system/kube-flannel-cfg'],
+    cases: {
+      healthy: [],
+      'another-vni': on('vxlan-vni-mismatch'),
+      'another-port': on('vxlan-port-mismatch'),
+      'port-taken': on('vxlan-port-taken'),
+      'device-down': on('vxlan-device-down'),
+    },
+  },
+  'vxlan-port-blocked': {
+    probes: ['node-to-node', 'node-to-pod-network'],
+    cases: {
+      healthy: [],
+      'to-and-from-a-node': on('vxlan-port-blocked'),
+      'one-way': between('vxlan-port-blocked-one-way'),
+      'between-two-nodes': [
+        { fault: 'vxlan-port-blocked-one-way', at: { node: 'node-2', peer: 'node-3' } },
+        { fault: 'vxlan-port-blocked-one-way', at: { node: 'node-3', peer: 'node-2' } },
+      ],
+    },
+  },
+  'path-mtu-black-hole': {
+    probes: ['full-size-packets', 'node-to-node', 'pod-to-pod'],
+    cases: { healthy: [], 'at-a-node': on('path-mtu-black-hole') },
+  },
+  'icmp-filtered': {
+    probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
+    cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },
+  },
+};
+
+/** Captures all cases of the given checks; returns how many it wrote. */
+async function capture(names: readonly string[]): Promise<number> {
+  const lab = await createLab({ nodes: 3 });
+  try {
+    let count = 0;
+    const bundles = new Map<string, Bundle>();
+    for (const name of names) {
+      const found = Object.entries(CHECKS).find(([, { id }]) => id === name);
+      const captured = TABLE[name];
+      if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
+      const [folder, check] = found;
+      const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
+      rmSync(fixtures, { recursive: true, force: true });
+      for (const [title, placed] of Object.entries(captured.cases)) {
+        const key = JSON.stringify(placed);
+        const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
+        bundles.set(key, whole);
+        write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
+        count += 1;
+      }
+      write(fixtures, 'readme.md', readme(captured));
+    }
+    return count;
+  } finally {
+    await lab.down();
+  }
+}
+
+/** Runs the diagnosis with the faults in the lab; throws unless every one of them is told as it should be. */
+async function diagnoseWith(lab: Lab, placed: readonly Placed[]): Promise<Bundle> {
+  process.stdout.write(`${placed.length === 0 ? 'healthy' : placed.map(({ fault }) => fault).join(', ')}\n`);
+  const expected: string[] = [];
+  try {
+    for (const { fault, at } of placed) {
+      const put = await lab.fault(fault, at);
+      const { codes = [], risks = [] } = FAULTS[fault]?.expects(lab, put) ?? {};
+      expected.push(...codes.map(({ code }) => code), ...risks);
+    }
+    const { verdict, bundle } = await diagnoseLab(lab.kubeconfig);
+    const told = [...verdict.causes, ...verdict.risks].map(({ code }) => code);
+    const missing = expected.filter((code) => !told.includes(code));
+    const isHealthy = placed.length > 0 || verdict.status === 'healthy';
+    if (missing.length > 0 || !isHealthy)
+      throw new Error(
+        `the verdict is "${verdict.headline}" with ${told.join(', ') || 'no finding'}; missing: ${missing.join(', ')}`,
+      );
+    return Bundle.parse(bundle);
+  } finally {
+    for (const { fault, at } of placed) await lab.heal(fault, at.node).catch(() => {});
+  }
+}
+
+/**
+ * What a check reads of a bundle: its own readings, the probes of the kinds that it looks at with their evidence, the
+ * nodes, and the ConfigMaps that it asks for.
+ */
+function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [] }: Captured): Bundle {
+  const probes = bundle.plan.probes.filter(({ check: kind }) => kinds.includes(kind));
+  const places = new Map(bundle.plan.probes.map((probe, index) => [String(index), probes.indexOf(probe)]));
+  const readings = Object.values(check.collect as Readings).flatMap((reading) => readingMoments(reading).map(({ key }) => key));
+  return Bundle.parse({
+    ...bundle,
+    run: { ...bundle.run, cluster: 'lab' },
+    inventory: {
+      ...bundle.inventory,
+      cluster: 'lab',
+      apiServer: 'https://10.28.0.2:6443',
+      pods: [],
+      services: [],
+      endpoints: [],
+      namespaces: [],
+      configs: Object.fromEntries(Object.entries(bundle.inventory.configs).filter(([name]) => configs.includes(name))),
+    },
+    plan: { ...bundle.plan, checks: [check.id], probes },
+    evidence: bundle.evidence.map((node) => ({
+      ...node,
+      items: Object.fromEntries(
+        Object.entries(node.items)
+          .filter(([key]) => readings.includes(key) || probes.some((probe) => isOf(probe, node.node, key)))
+          .map(([key, evidence]) => [key, readings.includes(key) ? evidence : retagged(key, evidence, places)]),
+      ),
+    })),
+  });
+}
+
+/** Whether a piece of evidence of a node is that of a probe, at its sender or at the one who counts. */
+function isOf(probe: Probe, node: string, key: string): boolean {
+  return (probe.from.node === node && probeKey(probe) === key) || (probe.receiver === node && heardKey(probe) === key);
+}
+
+/**
+ * Evidence of probes names them by their place in the plan: the places of those that are left, without the others. A
+ * reply-by-reply account of fping is left out, since its summary is what counts.
+ */
+function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, number>): Evidence {
+  const place = (tag: string): number => places.get(tag) ?? -1;
+  const only = <T>(counts: Readonly<Record<string, T>>): Readonly<Record<string, T>> =>
+    Object.fromEntries(Object.entries(counts).flatMap(([tag, count]) => (place(tag) < 0 ? [] : [[String(place(tag)), count]])));
+  if (key.startsWith('ping') && evidence.argv.some((word) => /^-c\d/.test(word))) return { ...evidence, stdout: '' };
+  if (evidence.exitCode !== 0 || evidence.truncated) return evidence;
+  if (key.startsWith('exchange')) {
+    const outcomes = ExchangeOutcome.array().parse(JSON.parse(evidence.stdout));
+    const kept = outcomes.filter(({ id }) => place(id) >= 0).map((outcome) => ({ ...outcome, id: String(place(outcome.id)) }));
+    return { ...evidence, stdout: JSON.stringify(kept) };
+  }
+  if (key.startsWith('send')) {
+    const { sent, errors } = SendOutcome.parse(JSON.parse(evidence.stdout));
+    return { ...evidence, stdout: JSON.stringify({ sent: only(sent), errors: only(errors) }) };
+  }
+  if (key.startsWith('heard'))
+    return { ...evidence, stdout: JSON.stringify(only(SendOutcome.shape.sent.parse(JSON.parse(evidence.stdout)))) };
+  return evidence;
+}
+
+function readme({ probes = [], cases }: Captured): string {
+  const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
+  const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
+  const rows = Object.entries(cases).map(([title, placed]) => {
+    const what = placed.map(({ fault, at }) => {
+      const known = FAULTS[fault];
+      if (known === undefined) throw new Error(`there is no fault ${fault}`);
+      return `${known.title} (\`${fault}\` ${describePlace(known, { node: '', peer: '', ...at })})`;
+    });
+    return `| \`${title}\` | ${what.join('; ') || 'nothing is wrong'} |`;
+  });
+  const probing = `
+The probes are those of ${probes.map((kind) => `\`${kind}\``).join(', ')}, numbered anew, without fping's account of single replies.`;
+  return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes
+(Linux ${kernel}, iproute2 ${version(['ip', '-V'])}, fping ${version(['fping', '-v'])}), reduced to what this check reads: the Nodes and its own readings,
+untouched. Pods, Services and everything else are left out.${probes.length === 0 ? '' : probing}
+
+| case | what was done, with the lab's fault |
+| --- | --- |
+${rows.join('\n')}
+`;
+}
+
+function outputOf([command = '', ...args]: readonly string[], input = ''): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', input, maxBuffer: 64 * 1024 * 1024 });
+  if (status !== 0) throw new Error(`${command}: ${stderr}`);
+  return stdout;
+}
+
+/** One line for what fits into one, as the formatter of the project has it. */
+function formatted(bundle: Bundle): string {
+  return outputOf(['biome', 'format', `--config-path=${ROOT}`, '--stdin-file-path=bundle.json'], JSON.stringify(bundle));
+}
+
+function write(folder: string, name: string, text: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, name), text);
+}
+
+const asked = process.argv.slice(2);
+const wrong = asked.filter((name) => TABLE[name] === undefined);
+if (wrong.length > 0) {
+  const near = wrong.flatMap((name) => nearNames(name, Object.keys(TABLE)));
+  process.stderr.write(
+    `no fixtures are captured for ${wrong.join(', ')}; ${near.length > 0 ? `did you mean ${near.join(' or ')}?` : `there are ${Object.keys(TABLE).join(', ')}`}\n`,
+  );
+  process.exitCode = 3;
+} else process.stdout.write(`${await capture(asked.length > 0 ? asked : Object.keys(TABLE))} cases captured\n`);
