@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { startGuard } from './guard.ts';
 
 /** A real redis-server of its own, on a free port of the loopback, with its data in a directory of its own. */
 export type TestRedis = {
@@ -23,6 +24,7 @@ export type TestRedis = {
 /** Starts redis-server as netcheck asks for it: append-only, fsync at every write, nothing evicted. */
 export async function startRedis(extra: readonly string[] = []): Promise<TestRedis> {
   const directory = await mkdtemp(join(tmpdir(), 'netcheck-redis-'));
+  const guard = startGuard('redis-guard', ON_DEATH, directory);
   const port = await freePort();
   let server: ChildProcess | null = await launch(directory, port, extra);
 
@@ -33,6 +35,7 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
     const exited = once(dying, 'exit');
     dying.kill('SIGKILL');
     await exited;
+    await rm(join(directory, PID_FILE), { force: true });
   }
 
   return {
@@ -47,23 +50,26 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
     close: async () => {
       await kill();
       await rm(directory, { recursive: true, force: true });
+      guard.dismiss();
     },
   };
 }
+
+const PID_FILE = 'redis.pid';
+
+/** Kills the server and removes its data. */
+const ON_DEATH = `read -r _ && exit; kill -9 "$(cat "$1/${PID_FILE}")"; rm -rf "$1"`;
 
 async function launch(directory: string, port: number, extra: readonly string[]): Promise<ChildProcess> {
   const server = spawn(
     'redis-server',
     [
       `--port ${port} --bind 127.0.0.1 --appendonly yes --appendfsync always --maxmemory-policy noeviction`.split(' '),
-      ['--dir', directory, '--save', '', ...extra],
+      ['--dir', directory, '--pidfile', join(directory, PID_FILE), '--save', '', ...extra],
     ].flat(),
-    { stdio: 'ignore' },
+    // In a process group of its own: Ctrl-C at a terminal is for whoever started it, who then ends it in order.
+    { stdio: 'ignore', detached: true },
   );
-  // A test that ends by an exception leaves no server behind.
-  const orphan = (): boolean => server.kill('SIGKILL');
-  process.once('exit', orphan);
-  server.once('exit', () => process.off('exit', orphan));
   const failed = once(server, 'error').then(([error]) => {
     throw new Error(`redis-server could not be started: ${String(error)}`);
   });

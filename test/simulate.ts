@@ -42,6 +42,7 @@ export function simulate(nodeCount: number, silent: readonly string[] = [], pack
         {
           network: networks.get(node.name) ?? null,
           listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
+          neighbours: [],
           freeNeighbours: null,
           freeConntrack: null,
         },

@@ -34,7 +34,7 @@ const worker = createWorker(inherited('NETCHECK_TEST_CONFIG') as Config, {
           appendFileSync(effects, `${action.id}\n`);
           onStep('verifying');
           await delay(takesMs / 3);
-          return { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: null };
+          return { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: [] };
         },
       }),
   tuning,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentConnection, Cluster } from '../../src/cluster/port.ts';
 import { Inventory } from '../../src/model/inventory.ts';
@@ -19,19 +20,26 @@ export const AGENT_FAULTS = [
 export type AgentFaultName = (typeof AGENT_FAULTS)[number];
 
 /**
- * A cluster for one test. The agent of `node` says `ready\n` and then sends back whatever it receives. `inject` makes a
- * fault for that agent. `leftovers` counts the connections and processes that are still there on the other side.
+ * A cluster for one test. The agent of `node` speaks first. `leftovers` counts the connections and processes that are
+ * still there on the other side.
  */
-export type ClusterUnderTest = {
+export type PortUnderTest = {
   readonly cluster: Cluster;
   readonly node: string;
+  readonly leftovers: () => Promise<number>;
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * A cluster that carries bytes, whatever they are: the agent of `node` says `ready\n` and then sends back whatever it
+ * receives. `inject` makes a fault for that agent.
+ */
+export type ClusterUnderTest = PortUnderTest & {
   readonly inject: (fault: AgentFaultName) => void | Promise<void>;
   /** Makes the agent write so many bytes after `ready\n` and end. */
   readonly makeTalkative: (bytes: number) => void;
   /** Makes the agent read nothing. */
   readonly makeDeaf: () => void;
-  readonly leftovers: () => Promise<number>;
-  readonly close: () => Promise<void>;
 };
 
 /** How each fault shows: when opening, or at the end of the connection, and as what. */
@@ -49,10 +57,23 @@ const SHOWS: Readonly<Record<AgentFaultName, readonly ['opening' | 'end', string
   'exit-nonzero': ['end', 'dropped', /ended with status 7: broken/],
 };
 
-/** What every adapter of the cluster port keeps to. `make` builds a fresh cluster for each test. */
-export function describeCluster(name: string, make: () => Promise<ClusterUnderTest>): void {
+/** A deadline that is far away: what ends by it hangs. */
+const later = (): AbortSignal => AbortSignal.timeout(20_000);
+
+async function openAgent({ cluster, node }: PortUnderTest, signal = later()): Promise<AgentConnection> {
+  const opened = await cluster.openAgent(node, signal);
+  if (!opened.ok) throw new Error(opened.fault.message);
+  return opened.value;
+}
+
+async function nothingIsLeft(under: PortUnderTest): Promise<void> {
+  await expect.poll(() => under.leftovers(), { timeout: 10_000 }).toBe(0);
+}
+
+/** What every adapter of the cluster port keeps to, whatever its agents say. `make` builds a fresh cluster for each test. */
+export function describePort(name: string, make: () => Promise<PortUnderTest>): void {
   describe(`${name} keeps to the cluster port`, () => {
-    let under: ClusterUnderTest;
+    let under: PortUnderTest;
 
     beforeEach(async () => {
       under = await make();
@@ -62,19 +83,6 @@ export function describeCluster(name: string, make: () => Promise<ClusterUnderTe
       await under.cluster.close();
       await under.close();
     });
-
-    /** A deadline that is far away: what ends by it hangs. */
-    const later = (): AbortSignal => AbortSignal.timeout(20_000);
-
-    async function openAgent(signal = later()): Promise<AgentConnection> {
-      const opened = await under.cluster.openAgent(under.node, signal);
-      if (!opened.ok) throw new Error(opened.fault.message);
-      return opened.value;
-    }
-
-    async function nothingIsLeft(): Promise<void> {
-      await expect.poll(() => under.leftovers(), { timeout: 10_000 }).toBe(0);
-    }
 
     test('the inventory is one of the model, names the cluster and has the node', async () => {
       const inventory = await under.cluster.inventory(later());
@@ -87,89 +95,18 @@ export function describeCluster(name: string, make: () => Promise<ClusterUnderTe
       expect(await under.cluster.inventory(AbortSignal.abort())).toMatchObject({ ok: false, fault: { kind: 'timeout' } });
     });
 
-    test('an agent talks both ways until it is closed, once', async () => {
-      const agent = await openAgent();
-      const output = reader(agent);
-      expect(await output.take('ready\n'.length)).toBe('ready\n');
-      agent.write(Buffer.from('hello'));
-      expect(await output.take(5)).toBe('hello');
-      agent.close();
-      agent.close();
-      expect(await agent.ended).toMatchObject({ kind: 'cancelled' });
-      expect(await output.rest()).toBe('');
-      agent.write(Buffer.from('into the void'));
-      await nothingIsLeft();
-    });
-
-    test('large messages arrive whole in both directions', async () => {
-      const agent = await openAgent();
-      const output = reader(agent);
-      await output.take('ready\n'.length);
-      const text = 'abcdefgh'.repeat((3 << 20) / 8);
-      agent.write(Buffer.from(text));
-      expect((await output.take(text.length)) === text).toBe(true);
-      agent.close();
-      await nothingIsLeft();
-    });
-
-    test('an agent that ends cleanly ends its output, without a fault', async () => {
-      under.makeTalkative(10);
-      const agent = await openAgent();
-      expect(await reader(agent).rest()).toHaveLength('ready\n'.length + 10);
-      expect(await agent.ended).toBeNull();
-      await nothingIsLeft();
-    });
-
-    test('output that nobody reads waits on the other side', async () => {
-      const bytes = 64 << 20;
-      under.makeTalkative(bytes);
-      const unread = await openAgent();
-      const one = await under.leftovers();
-      // As much again, begun later, is read to its end: by then the first had the time to arrive, if it could.
-      expect(await reader(await openAgent()).count()).toBe('ready\n'.length + bytes);
-      await expect.poll(() => under.leftovers(), { timeout: 10_000 }).toBe(one);
-      expect(await reader(unread).count()).toBe('ready\n'.length + bytes);
-      expect(await unread.ended).toBeNull();
-      await nothingIsLeft();
-    }, 60_000);
-
-    test('an agent that takes no input is given up before the input fills the memory', async () => {
-      under.makeDeaf();
-      const agent = await openAgent();
-      const chunk = Buffer.alloc(1 << 20);
-      let hasEnded = false;
-      void agent.ended.then(() => {
-        hasEnded = true;
-      });
-      for (let written = 0; !hasEnded && written < 256; written += 1) {
-        agent.write(chunk);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      expect(await agent.ended).toMatchObject({ kind: 'dropped', message: expect.stringContaining('does not take its input') });
-    }, 60_000);
-
     test('whoever stops reading has ended the connection', async () => {
-      const agent = await openAgent();
+      const agent = await openAgent(under);
       for await (const _chunk of agent.output) break;
       expect(await agent.ended).toMatchObject({ kind: 'cancelled' });
-      await nothingIsLeft();
-    });
-
-    test('once the agent talks, the signal that it was opened with has no effect', async () => {
-      const opening = new AbortController();
-      const agent = await openAgent(opening.signal);
-      opening.abort();
-      agent.write(Buffer.from('still there'));
-      expect(await reader(agent).take('ready\nstill there'.length)).toBe('ready\nstill there');
-      agent.close();
-      await nothingIsLeft();
+      await nothingIsLeft(under);
     });
 
     test('closing the cluster ends its agents', async () => {
-      const agent = await openAgent();
+      const agent = await openAgent(under);
       await under.cluster.close();
       expect(await agent.ended).toMatchObject({ kind: 'cancelled' });
-      await nothingIsLeft();
+      await nothingIsLeft(under);
     });
 
     test('a node that does not exist has no agent', async () => {
@@ -183,7 +120,93 @@ export function describeCluster(name: string, make: () => Promise<ClusterUnderTe
         ok: false,
         fault: { kind: 'cancelled' },
       });
-      await nothingIsLeft();
+      await nothingIsLeft(under);
+    });
+  });
+}
+
+/** What every adapter keeps to that reaches agents over a network: all of the port, and the bytes as they are. */
+export function describeCluster(name: string, make: () => Promise<ClusterUnderTest>): void {
+  describePort(name, make);
+
+  describe(`${name} carries what agents and workers say`, () => {
+    let under: ClusterUnderTest;
+
+    beforeEach(async () => {
+      under = await make();
+    });
+
+    afterEach(async () => {
+      await under.cluster.close();
+      await under.close();
+    });
+
+    test('an agent talks both ways until it is closed, once', async () => {
+      const agent = await openAgent(under);
+      const output = reader(agent);
+      expect(await output.take('ready\n'.length)).toBe('ready\n');
+      agent.write(Buffer.from('hello'));
+      expect(await output.take(5)).toBe('hello');
+      agent.close();
+      agent.close();
+      expect(await agent.ended).toMatchObject({ kind: 'cancelled' });
+      expect(await output.rest()).toBe('');
+      agent.write(Buffer.from('into the void'));
+      await nothingIsLeft(under);
+    });
+
+    test('large messages arrive whole in both directions', async () => {
+      const agent = await openAgent(under);
+      const output = reader(agent);
+      await output.take('ready\n'.length);
+      const text = 'abcdefgh'.repeat((3 << 20) / 8);
+      agent.write(Buffer.from(text));
+      expect((await output.take(text.length)) === text).toBe(true);
+      agent.close();
+      await nothingIsLeft(under);
+    });
+
+    test('an agent that ends cleanly ends its output, without a fault', async () => {
+      under.makeTalkative(10);
+      const agent = await openAgent(under);
+      expect(await reader(agent).rest()).toHaveLength('ready\n'.length + 10);
+      expect(await agent.ended).toBeNull();
+      await nothingIsLeft(under);
+    });
+
+    test('output that nobody reads waits on the other side', async () => {
+      const bytes = 64 << 20;
+      under.makeTalkative(bytes);
+      const unread = await openAgent(under);
+      const one = await under.leftovers();
+      // As much again, begun later, is read to its end: by then the first had the time to arrive, if it could.
+      expect(await reader(await openAgent(under)).count()).toBe('ready\n'.length + bytes);
+      await expect.poll(() => under.leftovers(), { timeout: 10_000 }).toBe(one);
+      expect(await reader(unread).count()).toBe('ready\n'.length + bytes);
+      expect(await unread.ended).toBeNull();
+      await nothingIsLeft(under);
+    }, 60_000);
+
+    test('an agent that takes no input is given up before the input fills the memory', async () => {
+      under.makeDeaf();
+      const agent = await openAgent(under);
+      const chunk = Buffer.alloc(1 << 20);
+      const ended = agent.ended.then(() => true);
+      for (let written = 0; written < 256; written += 1) {
+        agent.write(chunk);
+        if (await Promise.race([ended, setImmediate(false)])) break;
+      }
+      expect(await agent.ended).toMatchObject({ kind: 'dropped', message: expect.stringContaining('does not take its input') });
+    }, 60_000);
+
+    test('once the agent talks, the signal that it was opened with has no effect', async () => {
+      const opening = new AbortController();
+      const agent = await openAgent(under, opening.signal);
+      opening.abort();
+      agent.write(Buffer.from('still there'));
+      expect(await reader(agent).take('ready\nstill there'.length)).toBe('ready\nstill there');
+      agent.close();
+      await nothingIsLeft(under);
     });
 
     test.each(AGENT_FAULTS)('the fault %s ends as what it is, and leaves nothing behind', async (injected) => {
@@ -199,7 +222,7 @@ export function describeCluster(name: string, make: () => Promise<ClusterUnderTe
       }
       const fault = opened.ok ? await opened.value.ended : opened.fault;
       expect(fault).toEqual({ kind, message: expect.stringMatching(message) });
-      await nothingIsLeft();
+      await nothingIsLeft(under);
     });
   });
 }

@@ -56,7 +56,7 @@ function writePrograms(bin: string, agent: string | null): void {
     'coredns-metrics': 'socat',
     kubelet: 'sleep',
     coredns: 'unbound',
-    probe: 'socat',
+    probe: 'redis-server',
     firewalld: 'sleep',
   };
   mkdirSync(bin);

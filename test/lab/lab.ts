@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { startGuard } from '../guard.ts';
 import { agentBundle } from './agent.ts';
 import { writeBuildFiles } from './build.ts';
 import type { At } from './faults/fault.ts';
@@ -55,7 +55,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES)
     throw new Error(`a lab has 1 to ${MAX_NODES} nodes, not ${nodes}`);
   const directory = await takeLabDirectory(name);
-  const guard = startGuard(directory);
+  const guard = startGuard('lab-guard', ON_DEATH, directory);
   const open: Servers[] = [];
   let ending: Promise<void> | undefined;
   const down = (): Promise<void> => {
@@ -159,15 +159,7 @@ users:
 }
 
 /**
- * A process that removes the lab's directory when this one ends without having done so, however it ends. It stands in
- * the directory, so that it can never remove another lab's that got the name since.
+ * Removes the lab's directory. The guard stands in the directory, so that it can never remove another lab's that got the
+ * name since.
  */
-function startGuard(directory: string): { readonly dismiss: () => void } {
-  const script = 'cd "$1" || exit; read -r _ && exit; rm -rf ./*; [ "$1" -ef . ] && rmdir "$1" && rmdir "${1%/*}"';
-  const guard = spawn('sh', ['-c', script, 'lab-guard', directory], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
-  guard.stdin.on('error', () => {});
-  guard.unref();
-  // A pipe keeps the event loop alive like the child; both have to let go.
-  (guard.stdin as unknown as { unref?: () => void }).unref?.();
-  return { dismiss: () => void guard.stdin.end('dismissed\n') };
-}
+const ON_DEATH = 'cd "$1" || exit; read -r _ && exit; rm -rf ./*; [ "$1" -ef . ] && rmdir "$1" && rmdir "${1%/*}"';

@@ -3,8 +3,9 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { nearNames } from '../../src/model/near-names.ts';
+import { messageOf } from '../../src/model/text.ts';
 import { type Handle, openLab } from './handle.ts';
-import { exitStatus, labEnvironment, messageOf } from './run.ts';
+import { exitStatus, labEnvironment } from './run.ts';
 import { isAlive, labExists, readState, runningLabs } from './state.ts';
 
 const USAGE = `usage:
@@ -177,7 +178,7 @@ function parse(
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     if (positionals.length === count) return { values: values as Record<string, string | undefined>, positionals };
   } catch (error) {
-    throw new Error(`${messageOf(error)}\n${USAGE}`);
+    throw new Error(`${messageOf(error)}\n${USAGE}`, { cause: error });
   }
   throw new Error(`that command takes ${count} arguments beside its options\n${USAGE}`);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { KubeObject } from './api/objects.ts';
+import { type KubeObject, object } from './api/objects.ts';
 import { CLUSTER, type LabNode, type LabPod, podsOf, RACK, type Topology } from './topology.ts';
 
 /*
@@ -29,15 +29,6 @@ export function labObjects(topology: Topology, at: Date, hasRemedies: boolean): 
 
 /** The user that a worker is in a cluster: reads, and exec into the agents only. */
 export const WORKER_USER = 'system:serviceaccount:netcheck:netcheck-worker';
-
-function object(
-  apiVersion: string,
-  kind: string,
-  metadata: KubeObject['metadata'],
-  rest: Record<string, unknown> = {},
-): KubeObject {
-  return { apiVersion, kind, metadata, ...rest };
-}
 
 function nodeObject(node: LabNode, created: string): KubeObject {
   const condition = (type: string, status: string, reason: string, message: string): object => ({

@@ -24,7 +24,11 @@ case $role in
     start container "$role" TCP-LISTEN:8080,fork,reuseaddr,backlog=128 UNIX-CONNECT:/run/lab/web.sock
     echo "#listens $! tcp 8080"
     ;;
-  probe) start container probe -u TCP-LISTEN:7410,fork,reuseaddr,backlog=128 OPEN:/dev/null ;;
+  probe)
+    # Something that listens and does not fork: a sweep of a large lab connects from every node at once.
+    start container probe --port 7410 --protected-mode no --save '' --dir /
+    echo "#listens $! tcp 7410"
+    ;;
   coredns)
     start container coredns -d -c "$build/coredns.conf"
     echo "#listens $! udp 53"

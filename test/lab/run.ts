@@ -61,11 +61,6 @@ export function killGroup(child: ChildProcess): void {
   }
 }
 
-/** What an error says. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** The full path of a program on PATH. Throws when there is none. */
 export function programPath(name: string): string {
   for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {

@@ -88,8 +88,9 @@ function createNodeKubelet(
       if (pod === undefined || (container === 'remedy' && !hasRemedies)) return undefined;
       // What the DaemonSet's manifest gives that container: the bot's key as a file, and the name of the node.
       const environment = ['env', `NETCHECK_APPROVAL_KEY=/run/lab/approval-key.pub`, `NETCHECK_NODE=${node.name}`];
-      const [program = '', ...args] = command(pod, container === 'remedy' ? [...environment, ...argv] : argv);
-      const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: labEnvironment() });
+      // Every node of a lab has the same few CPUs; what has others in life (API server, worker) must not be starved by them.
+      const args = ['-n', '10', ...command(pod, container === 'remedy' ? [...environment, ...argv] : argv)];
+      const child = spawn('nice', args, { stdio: ['pipe', 'pipe', 'pipe'], env: labEnvironment() });
       const exit = new Promise<number>((resolve, reject) => {
         child.on('error', reject);
         child.on('exit', (code, signal) => resolve(exitStatus(code, signal)));

@@ -8,7 +8,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { CHANNEL, frame, toBuffer } from '../kubelet/channels.ts';
 import type { Faults } from './faults.ts';
-import { ADMIN_TOKEN, agentPod, createSmallCluster, object, type SmallCluster } from './small-cluster.ts';
+import { object } from './objects.ts';
+import { ADMIN_TOKEN, agentPod, createSmallCluster, type SmallCluster } from './small-cluster.ts';
 
 const READER = 'reader-token';
 const AGENT = '/api/v1/namespaces/netcheck-agents/pods/netcheck-agent-1/exec';
@@ -67,7 +68,7 @@ type Opened = {
 function execUrl(path: string, argv: readonly string[], query: Record<string, string> = {}): string {
   const parameters = new URLSearchParams({ stdin: 'true', stdout: 'true', stderr: 'true', ...query });
   for (const argument of argv) parameters.append('command', argument);
-  return `${cluster.api.url}${path}?${parameters}`;
+  return `${cluster.api.url}${path}?${parameters.toString()}`;
 }
 
 function open(url: string, protocols: readonly string[], token = ADMIN_TOKEN, ca = cluster.api.ca): Opened {
@@ -232,7 +233,7 @@ test.each([
 function execPath(path: string, argv: readonly string[], query: Record<string, string> = {}): string {
   const parameters = new URLSearchParams({ stdout: 'true', ...query });
   for (const argument of argv) parameters.append('command', argument);
-  return `${path}?${parameters}`;
+  return `${path}?${parameters.toString()}`;
 }
 
 test('an exec needs the verbs get and create, as since 1.35', async () => {
@@ -365,44 +366,45 @@ test('a follower gets what is logged until the log ends', async () => {
   await other.close();
 });
 
-test.each([
-  ['v4.channel.k8s.io', true],
-  ['v5.channel.k8s.io', false],
-])('a kubelet that refuses the connection: with %s before the upgrade is %s', async (protocol, isBefore) => {
+/** A cluster whose only kubelet refuses connections, and an exec there. `dial` is how Go's error says so. */
+async function execWithoutKubelet(protocol: string) {
   const other = await createSmallCluster({ nodes: 1 });
   const kubelet = other.kubelets.get('node-1');
   await kubelet?.stop();
-  const dial = `dial tcp 127.0.0.1:${kubelet?.port}: connect: connection refused`;
   const url = execUrl(AGENT, ['ls']).replace(cluster.api.url, other.api.url);
   const socket = new WebSocket(url, [protocol], { ca: other.api.ca, headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
   socket.on('error', () => {});
-  if (isBefore) {
-    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
-    expect(JSON.parse(await text(response))).toEqual({
-      kind: 'Status',
-      apiVersion: 'v1',
-      metadata: {},
-      status: 'Failure',
-      message: `error dialing backend: ${dial}`,
-      code: 500,
-    });
-    socket.terminate();
-  } else {
-    const messages: Buffer[] = [];
-    socket.on('message', (data) => messages.push(toBuffer(data)));
-    expect((await once(socket, 'close'))[0]).toBe(1000);
-    const status =
-      messages
-        .find((message) => message[0] === CHANNEL.status)
-        ?.subarray(1)
-        .toString() ?? '{}';
-    const message = `error sending request: Post "http://127.0.0.1:${kubelet?.port}/exec/netcheck-agents/netcheck-agent-1/agent?command=ls&input=1&output=1&error=1": ${dial}`;
-    expect(JSON.parse(status)).toMatchObject({
-      reason: 'InternalError',
-      code: 500,
-      message: `Internal error occurred: ${message}`,
-    });
-  }
+  const address = `127.0.0.1:${kubelet?.port}`;
+  return { other, socket, address, dial: `dial tcp ${address}: connect: connection refused` };
+}
+
+test('a kubelet that refuses the connection is told before the upgrade with v4.channel.k8s.io', async () => {
+  const { other, socket, dial } = await execWithoutKubelet('v4.channel.k8s.io');
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+  expect(JSON.parse(await text(response))).toEqual({
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Failure',
+    message: `error dialing backend: ${dial}`,
+    code: 500,
+  });
+  socket.terminate();
+  await other.close();
+});
+
+test('a kubelet that refuses the connection is told after the upgrade with v5.channel.k8s.io', async () => {
+  const { other, socket, address, dial } = await execWithoutKubelet('v5.channel.k8s.io');
+  const messages: Buffer[] = [];
+  socket.on('message', (data) => messages.push(toBuffer(data)));
+  expect((await once(socket, 'close'))[0]).toBe(1000);
+  const status = messages.find((message) => message[0] === CHANNEL.status);
+  const message = `error sending request: Post "http://${address}/exec/netcheck-agents/netcheck-agent-1/agent?command=ls&input=1&output=1&error=1": ${dial}`;
+  expect(JSON.parse(status?.subarray(1).toString() ?? '{}')).toMatchObject({
+    reason: 'InternalError',
+    code: 500,
+    message: `Internal error occurred: ${message}`,
+  });
   await other.close();
 });
 

@@ -231,7 +231,7 @@ function finish(client: WebSocket, status: object): void {
 export function refuseUpgrade(socket: Duplex, problem: Failure): void {
   const body = JSON.stringify(problem);
   const retry = problem.details?.['retryAfterSeconds'];
-  const retryAfter = retry === undefined ? '' : `retry-after: ${String(retry)}\r\n`;
+  const retryAfter = typeof retry === 'number' ? `retry-after: ${retry}\r\n` : '';
   socket.end(
     `HTTP/1.1 ${problem.code} ${problem.reason ?? 'Refused'}\r\ncontent-type: application/json\r\n${retryAfter}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
@@ -248,7 +248,7 @@ function execUrl(target: ContainerTarget, query: URLSearchParams): string {
   ] as const) {
     if (['true', '1'].includes(query.get(stream) ?? '')) upstream.set(name, '1');
   }
-  return `${baseOf(target, 'exec')}?${upstream}`;
+  return `${baseOf(target, 'exec')}?${upstream.toString()}`;
 }
 
 function logUrl(target: ContainerTarget, query: URLSearchParams): string {
@@ -257,7 +257,7 @@ function logUrl(target: ContainerTarget, query: URLSearchParams): string {
     const value = query.get(name);
     if (value !== null) upstream.set(name, value);
   }
-  return `${baseOf(target, 'containerLogs')}${upstream.size === 0 ? '' : `?${upstream}`}`;
+  return `${baseOf(target, 'containerLogs')}${upstream.size === 0 ? '' : `?${upstream.toString()}`}`;
 }
 
 function baseOf({ kubelet, namespace, pod, container }: ContainerTarget, verb: string): string {

@@ -1,14 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { request } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { temporaryFolder } from '../../folder.ts';
 import { type KubeObject, listAt, textAt } from './objects.ts';
 import { createApiServer } from './server.ts';
 import { ADMIN_TOKEN, agentPod, createSmallCluster } from './small-cluster.ts';
@@ -16,13 +15,7 @@ import { ADMIN_TOKEN, agentPod, createSmallCluster } from './small-cluster.ts';
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 const TOKENS = [{ token: ADMIN_TOKEN, user: 'admin', groups: ['system:masters'] }];
 
-let directory: string;
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'netcheck-api-'));
-});
-
-afterAll(() => rm(directory, { recursive: true }));
+const directory = temporaryFolder();
 
 function start(input: string) {
   const child = spawn(process.execPath, [MAIN], { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -102,9 +95,10 @@ test('a node whose kubelet falls silent becomes Unknown with its pods not ready,
   await other.close();
   const api = await createApiServer({
     listen: '127.0.0.1:0',
-    objects: [node, agentPod('node-1', 1)].map(
-      ({ metadata: { resourceVersion: _version, ...metadata }, ...rest }) => ({ ...rest, metadata }) as KubeObject,
-    ),
+    objects: [node, agentPod('node-1', 1)].map(({ metadata: { resourceVersion: _version, ...metadata }, ...rest }) => ({
+      ...rest,
+      metadata,
+    })),
     tokens: TOKENS,
     kubelets: { 'node-1': { ip: '127.0.0.1', port } },
     nodeMonitorSeconds: 0.1,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { messageOf } from '../../../src/model/text.ts';
 import { KubeObject } from './objects.ts';
 import { createApiServer, recreateDaemonSetPods, Token } from './server.ts';
 
@@ -31,7 +32,7 @@ function readInput(): Promise<unknown> {
       try {
         resolve(JSON.parse(text));
       } catch (error) {
-        reject(new Error(`standard input is not one JSON object: ${error instanceof Error ? error.message : error}`));
+        reject(new Error(`standard input is not one JSON object: ${messageOf(error)}`));
       }
     });
   });
@@ -48,7 +49,7 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`api server double: ${error instanceof Error ? error.message : error}\n`);
+  process.stderr.write(`api server double: ${messageOf(error)}\n`);
   process.exitCode = 1;
   process.stdin.destroy();
 });

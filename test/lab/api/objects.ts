@@ -39,3 +39,13 @@ export function listAt(value: unknown, ...path: readonly string[]): readonly unk
   const found = valueAt(value, ...path);
   return Array.isArray(found) ? found : [];
 }
+
+/** An API object. */
+export function object(
+  apiVersion: string,
+  kind: string,
+  metadata: KubeObject['metadata'],
+  rest: Record<string, unknown> = {},
+): KubeObject {
+  return { apiVersion, kind, metadata, ...rest };
+}

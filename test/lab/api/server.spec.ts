@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { request } from 'node:https';
+import { text as textOf } from 'node:stream/consumers';
 import * as k8s from '@kubernetes/client-node';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { KubeObject } from './objects.ts';
+import { type KubeObject, object } from './objects.ts';
 import { recreateDaemonSetPods } from './server.ts';
-import { ADMIN_TOKEN, createSmallCluster, object, type SmallCluster } from './small-cluster.ts';
+import { ADMIN_TOKEN, createSmallCluster, type SmallCluster } from './small-cluster.ts';
 
 const READER = 'reader-token';
 
@@ -114,14 +115,9 @@ function raw(
     const sent = request(
       `${cluster.api.url}${path}`,
       { method: options.method ?? 'GET', ca: cluster.api.ca, agent: false, headers: { ...authorization, ...options.headers } },
-      async (response) => {
-        try {
-          const chunks: Buffer[] = [];
-          for await (const chunk of response) chunks.push(chunk as Buffer);
-          resolve({ code: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() });
-        } catch (error) {
-          reject(error);
-        }
+      (response) => {
+        const { statusCode: code = 0, headers } = response;
+        textOf(response).then((text) => resolve({ code, headers, text }), reject);
       },
     );
     sent.on('error', reject);

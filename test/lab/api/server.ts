@@ -417,7 +417,7 @@ function answer(response: ServerResponse, result: Answer): void {
   if (result === null || response.headersSent || response.destroyed) return;
   const [code, body] = isFailure(result) ? [result.code, result] : [result.code, result.body];
   const retry = isFailure(result) ? result.details?.['retryAfterSeconds'] : undefined;
-  if (retry !== undefined) response.setHeader('retry-after', String(retry));
+  if (typeof retry === 'number') response.setHeader('retry-after', retry);
   const text = JSON.stringify(body);
   response.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
   response.end(text);

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { createKubelet, type KubeletOptions } from '../kubelet/kubelet.ts';
-import type { KubeObject } from './objects.ts';
+import { type KubeObject, object } from './objects.ts';
 import { type ApiServer, type ApiServerOptions, createApiServer } from './server.ts';
 
 /** A kubelet stand-in on a port of this machine. `connections` counts what is open; `stop` cuts everything. */
@@ -73,16 +73,6 @@ export async function createSmallCluster(options: SmallClusterOptions): Promise<
       await Promise.all([...kubelets.values()].map((kubelet) => kubelet.stop()));
     },
   };
-}
-
-/** An API object. */
-export function object(
-  apiVersion: string,
-  kind: string,
-  metadata: KubeObject['metadata'],
-  rest: Record<string, unknown> = {},
-): KubeObject {
-  return { apiVersion, kind, metadata, ...rest };
 }
 
 function nodeObject(name: string, number: number): KubeObject {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { messageOf } from '../../../src/model/text.ts';
 import { KubeObject, textAt, valueAt } from './objects.ts';
 import { jsonPatch, mergePatch } from './patch.ts';
 import type { User } from './rbac.ts';
@@ -252,6 +253,6 @@ export async function readBody(request: IncomingMessage): Promise<object | Failu
     const parsed: unknown = request.headers['content-type']?.includes('yaml') ? parseYaml(text) : JSON.parse(text);
     return typeof parsed === 'object' && parsed !== null ? parsed : badRequest('the body is not an object');
   } catch (error) {
-    return badRequest(`the body cannot be read: ${error instanceof Error ? error.message : error}`);
+    return badRequest(`the body cannot be read: ${messageOf(error)}`);
   }
 }

@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { nearNames } from '../../../src/model/near-names.ts';
+import { messageOf } from '../../../src/model/text.ts';
 import type { Handle } from '../handle.ts';
-import { messageOf } from '../run.ts';
 import { agentHangs, agentMissing, execDropped, execForbidden } from './agents.ts';
 import { corednsBlackholed, corednsDown, corednsServfail } from './dns.ts';
 import type { At, Fault } from './fault.ts';
@@ -18,6 +18,7 @@ import {
   flannelNeighbourStale,
   flannelRouteMissing,
   flannelRouteStale,
+  vxlanDeviceDown,
   vxlanPortMismatch,
   vxlanPortTaken,
   vxlanVniMismatch,
@@ -58,6 +59,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     vxlanVniMismatch,
     vxlanPortMismatch,
     vxlanPortTaken,
+    vxlanDeviceDown,
     flannelFdbMissing,
     flannelFdbStale,
     flannelNeighbourMissing,

@@ -1,4 +1,5 @@
 import type { Handle } from '../handle.ts';
+import { hasDynamicNeighbours, RACK } from '../topology.ts';
 import { type Fault, failedBy } from './fault.ts';
 import { expectPackets, ping } from './packets.ts';
 import { otherNode } from './where.ts';
@@ -23,8 +24,11 @@ function stale(name: string, title: string, state: 'reachable' | 'permanent'): F
         reachable: await lab.sh(node.name, 'ip ntable show name arp_cache dev eth0'),
         peersReachable: await lab.sh(peer.name, 'ip ntable show name arp_cache dev eth0'),
       };
-      // The peer must not ask who has the node's address: its question would correct the entry.
-      await lab.sh(peer.name, entry(node.ip, node.mac, 'reachable'));
+      // The peer must ask for nobody: every question of its own is heard by all and would correct the entry.
+      const known = hasDynamicNeighbours(lab.topology)
+        ? [...lab.topology.nodes.filter(({ name: other }) => other !== peer.name), RACK.controlPlane]
+        : [node];
+      await lab.sh(peer.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
       await lab.sh(node.name, entry(peer.ip, OLD_MAC, state));
       return saved;
     },

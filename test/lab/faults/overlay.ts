@@ -72,6 +72,20 @@ echo $!`,
   expects: (_lab, at) => failedBy('vxlan-port-taken', 'L4', at),
 };
 
+export const vxlanDeviceDown: Fault = {
+  name: 'vxlan-device-down',
+  row: 'F2',
+  title: 'flannel.1 of a node was set down',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(at.node, 'ip link set flannel.1 down');
+    return {};
+  },
+  prove: proveOverlayDead,
+  heal: (lab, at) => rebuild(lab, at.node, CLUSTER.vxlan),
+  expects: (_lab, at) => failedBy('vxlan-device-down', 'L2', at),
+};
+
 /** A wrong or missing entry on a node for one peer. `change` and `undo` are lines of sh that run on the node. */
 function entryFault(
   name: string,

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { messageOf } from '../../../src/model/text.ts';
 import { CHANNEL, chooseProtocol, frame, offeredProtocols, toBuffer } from './channels.ts';
 
 /*
@@ -217,8 +218,4 @@ function refuse(socket: Duplex, code: number, body: string): void {
   socket.end(
     `HTTP/1.1 ${code} Refused\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

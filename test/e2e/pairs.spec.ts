@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { lowestLayer } from '../../src/model/layer.ts';
+import type { Expectation } from '../lab/faults/fault.ts';
+import { FAULTS, healFault, injectFault } from '../lab/faults/index.ts';
+import { createLab, type Lab } from '../lab/lab.ts';
+import { diagnoseLab, mismatches } from './diagnose.ts';
+
+/*
+ * Two different faults at once, on two nodes: the verdict names both, each on its own node, and accuses nothing else.
+ */
+
+const PAIRS: readonly (readonly [string, string])[] = [
+  ['ip-forward-off-by-file', 'stale-neighbour-permanent'],
+  ['ip-forward-off', 'flannel-fdb-missing'],
+  ['vxlan-port-blocked', 'ip-forward-off'],
+  ['forward-drop-nft', 'flannel-route-stale'],
+  ['path-mtu-black-hole', 'flannel-neighbour-missing'],
+  ['vxlan-vni-mismatch', 'forward-reject-legacy'],
+  ['input-drop-vxlan', 'flannel-route-missing'],
+  ['foreign-firewall-ufw', 'flannel-fdb-stale'],
+  ['coredns-down', 'ip-forward-off'],
+  ['rack-cut-node', 'flannel-neighbour-stale'],
+  ['rack-drop-pair-one-way', 'vxlan-port-taken'],
+  ['rack-loss-one-way', 'forward-reject-iptables-nft'],
+];
+
+let lab: Lab;
+
+beforeAll(async () => {
+  lab = await createLab({ nodes: 6 });
+});
+
+afterAll(async () => {
+  await lab?.down();
+});
+
+for (const [first, second] of PAIRS) {
+  test.runIf(process.env['NETCHECK_LAB_MISSING'] === undefined)(`${first} on node-2 and ${second} on node-5`, async () => {
+    const injected = [
+      await injectFault(lab, first, { node: 'node-2' }),
+      await injectFault(lab, second, { node: 'node-5', ...(FAULTS[second]?.placement === 'pair' ? { peer: 'node-6' } : {}) }),
+    ];
+    const { verdict } = await diagnoseLab(lab.kubeconfig);
+    for (const { fault, at } of injected) await healFault(lab, fault.name, at.node);
+    const expected = both(injected.map(({ fault, at }) => fault.expects(lab, at)));
+    expect({ wrong: mismatches(verdict, expected), headline: verdict.headline }).toEqual({
+      wrong: [],
+      headline: verdict.headline,
+    });
+  });
+}
+
+function both(expectations: readonly Expectation[]): Expectation {
+  const all = <T>(of: (expected: Expectation) => readonly T[] | undefined): readonly T[] =>
+    expectations.flatMap((expected) => of(expected) ?? []);
+  const located = expectations.find((expected) => expected.located !== undefined)?.located;
+  return {
+    status: expectations.some(({ status }) => status === 'failed') ? 'failed' : 'degraded',
+    layer: lowestLayer(all(({ layer }) => (layer === null ? [] : [layer]))),
+    codes: all(({ codes }) => codes),
+    ...(located === undefined ? {} : { located }),
+    nodes: all(({ nodes }) => nodes),
+    risks: all(({ risks }) => risks),
+    notChecked: all(({ notChecked }) => notChecked),
+    mentions: all(({ mentions }) => mentions),
+  };
+}
