@@ -134,6 +134,12 @@ test('where other UDP ports do not get through either, their loss is no proof of
   ]);
 });
 
+test('a datagram of the network below that got lost beside it changes nothing', () => {
+  expect(foundWith('one-way', /node-to-node udp node-2 > node-3 /, { status: 'fail', delivered: 19, how: 'timeout' })).toEqual([
+    { summary: summary('from node-2 to node-3'), at: [wire(2, 3)] },
+  ]);
+});
+
 const BELOW = /node-to-node (ping|tcp|udp) node-2 > node-3 /;
 
 test.for<[string, RegExp, Partial<ProbeResult>]>([

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
+import type { ProbeResult } from '../../../model/probe.ts';
 import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { type Counters, parseCounters } from '../../kit/counters.ts';
 import { flannelNodes } from '../../kit/flannel.ts';
@@ -80,7 +81,7 @@ function measure(probed: readonly Probed[]): readonly Measured[] {
     const oneWay = overlay.find(({ probe }) => probe.method === 'udp');
     const control = underlay.find(({ probe }) => probe.method === 'udp');
     const isUp = underlay.some(({ probe, result }) => probe.method !== 'arp' && result.status === 'pass');
-    const isMeasured = oneWay !== undefined && oneWay.result.status !== 'unknown' && control?.result.status === 'pass';
+    const isMeasured = oneWay !== undefined && oneWay.result.status !== 'unknown' && mostArrived(control?.result);
     const twoWay = overlay.filter(({ probe }) => probe.method !== 'udp');
     const isSilent =
       twoWay.length > 0 &&
@@ -89,6 +90,11 @@ function measure(probed: readonly Probed[]): readonly Measured[] {
     const proof = [oneWay, control, ...twoWay].filter((item): item is Probed => item !== undefined);
     return { from, to, isBlocked, isOneWay: isMeasured, proof };
   });
+}
+
+/** Whether most datagrams arrived: a busy receiver may lose one of many. */
+function mostArrived(result: ProbeResult | undefined): boolean {
+  return result !== undefined && result.status !== 'unknown' && 2 * result.delivered > result.sent;
 }
 
 function byPair(probed: readonly Probed[], check: string): ReadonlyMap<string, readonly Probed[]> {
