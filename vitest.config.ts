@@ -1,11 +1,28 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests that measure real networks: whatever runs beside them takes the CPU that their probes need. */
+const NETWORKS = ['test/e2e/**/*.spec.ts', 'test/lab/faults/**/*.spec.ts'];
+
 export default defineConfig({
   test: {
-    include: ['src/**/*.spec.ts', 'test/**/*.spec.ts', 'scripts/**/*.spec.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'parts',
+          include: ['src/**/*.spec.ts', 'test/**/*.spec.ts', 'scripts/**/*.spec.ts'],
+          exclude: NETWORKS,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'networks', include: NETWORKS, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });
