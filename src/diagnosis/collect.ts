@@ -274,7 +274,6 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
   };
 }
 
-/** The ports on which an agent listens by now. */
 /** The neighbour entries as they were last read; none where they could not be. */
 function neighboursOf({ items }: NodeEvidence): NodeState['neighbours'] {
   const latest = readingMoments(NEIGHBOURS)
@@ -284,6 +283,7 @@ function neighboursOf({ items }: NodeEvidence): NodeState['neighbours'] {
   return read?.outcome === 'ok' ? read.facts : [];
 }
 
+/** The ports on which an agent listens by now. */
 function listeningOf(evidence: NodeEvidence): NodeState['listening'] {
   return { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') };
 }

@@ -7,6 +7,7 @@ import type { ListeningPort, ProbeContext, ProbeKind, ProbeNode } from '../check
 import type { Inventory, Node, Pod } from '../model/inventory.ts';
 import type { Probe } from '../model/probe.ts';
 import type { NotChecked, RunRequest } from '../model/verdict.ts';
+import { Exchange } from '../model/wire/agent.ts';
 import { type Judged, nodesOf, pairKey } from './classify.ts';
 import { counted, sortNames } from './words.ts';
 
@@ -27,7 +28,7 @@ const MAX_FOCUS = 48;
 const MAX_PAIRS = 6;
 
 /** Methods that ask and are answered, other than ping. */
-const EXCHANGES: ReadonlySet<Probe['method']> = new Set(['tcp', 'http', 'tls', 'dns']);
+const EXCHANGES: ReadonlySet<Probe['method']> = new Set(Exchange.shape.method.options);
 
 /** From how many sources a target that fails is asked in another way. */
 const FOLLOW_UPS = 4;

@@ -76,12 +76,11 @@ function judgeNode(
 ): readonly Draft[] {
   const { overlay } = networkOf(inventory, node, links);
   const thief = sockets.find(({ port, process }) => port === expected.port && process !== null);
-  if (overlay === null || !overlay.up)
-    return thief !== undefined
-      ? [portTaken(node, thief, overlay, expected)]
-      : flannelNodes(inventory).some((own) => own.node.name === node)
-        ? [deviceDown(node, overlay)]
-        : [];
+  if (overlay === null || !overlay.up) {
+    if (thief !== undefined) return [portTaken(node, thief, overlay, expected)];
+    const runsFlannel = flannelNodes(inventory).some((own) => own.node.name === node);
+    return runsFlannel ? [deviceDown(node, overlay)] : [];
+  }
   const { vxlan } = overlay;
   if (vxlan === null) return [];
   const drafts: Draft[] = [];
