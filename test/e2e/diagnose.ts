@@ -57,6 +57,9 @@ export function mismatches(verdict: Verdict, expected: Expectation): readonly st
   }
   const told = JSON.stringify([verdict.causes, verdict.located]);
   for (const text of expected.mentions ?? []) if (!told.includes(text)) found.push(`nothing mentions ${text}`);
-  if (verdict.status === 'healthy') compare('notChecked', verdict.notChecked, []);
+  if (expected.status === 'healthy') {
+    compare('notChecked', verdict.notChecked, []);
+    compare('risks', verdict.risks.map(({ code }) => code).toSorted(), (expected.risks ?? []).toSorted());
+  }
   return found;
 }

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lowestLayer } from '../../src/model/layer.ts';
-import type { Expectation } from '../lab/faults/fault.ts';
+import { together } from '../lab/faults/fault.ts';
 import { FAULTS, healFault, injectFault } from '../lab/faults/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
 import { diagnoseLab, mismatches } from './diagnose.ts';
@@ -42,26 +41,10 @@ for (const [first, second] of PAIRS) {
     ];
     const { verdict } = await diagnoseLab(lab.kubeconfig);
     for (const { fault, at } of injected) await healFault(lab, fault.name, at.node);
-    const expected = both(injected.map(({ fault, at }) => fault.expects(lab, at)));
+    const expected = together(injected.map(({ fault, at }) => fault.expects(lab, at)));
     expect({ wrong: mismatches(verdict, expected), headline: verdict.headline }).toEqual({
       wrong: [],
       headline: verdict.headline,
     });
   });
-}
-
-function both(expectations: readonly Expectation[]): Expectation {
-  const all = <T>(of: (expected: Expectation) => readonly T[] | undefined): readonly T[] =>
-    expectations.flatMap((expected) => of(expected) ?? []);
-  const located = expectations.find((expected) => expected.located !== undefined)?.located;
-  return {
-    status: expectations.some(({ status }) => status === 'failed') ? 'failed' : 'degraded',
-    layer: lowestLayer(all(({ layer }) => (layer === null ? [] : [layer]))),
-    codes: all(({ codes }) => codes),
-    ...(located === undefined ? {} : { located }),
-    nodes: all(({ nodes }) => nodes),
-    risks: all(({ risks }) => risks),
-    notChecked: all(({ notChecked }) => notChecked),
-    mentions: all(({ mentions }) => mentions),
-  };
 }

@@ -1,4 +1,4 @@
-import type { Layer } from '../../../src/model/layer.ts';
+import { type Layer, lowestLayer } from '../../../src/model/layer.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
 import type { Handle } from '../handle.ts';
 
@@ -12,7 +12,8 @@ export type Saved = Readonly<Record<string, string>>;
  * What a verdict must say while a fault is there. `layer` is the verdict's; `codes` are the causes, all of them, with the
  * node that is accused; `located` the layers of what is located without a cause, one of those given; `risks` the codes of
  * risks; `nodes` what the scope must name; `notChecked` the nodes that must be listed as not checked; `mentions` what the
- * cause's summary or evidence must contain.
+ * cause's summary or evidence must contain; `lost` which packets are lost as far as a symptom's direction follows from it:
+ * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone.
  */
 export type Expectation = {
   readonly status: Verdict['status'];
@@ -23,6 +24,7 @@ export type Expectation = {
   readonly nodes: readonly string[];
   readonly notChecked?: readonly string[];
   readonly mentions?: readonly string[];
+  readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'both-peer';
 };
 
 /**
@@ -48,4 +50,21 @@ export function failedBy(code: string, layer: Layer, at: At, rest: Partial<Expec
 /** Faults that no check knows: they can only be located. */
 export function locatedOnly(status: Verdict['status'], layer: Layer, nodes: readonly string[]): Expectation {
   return { status, layer, codes: [], located: { layer }, nodes };
+}
+
+/** What a verdict must say of several faults at once, each on nodes of its own. */
+export function together(expectations: readonly Expectation[]): Expectation {
+  const all = <T>(of: (expected: Expectation) => readonly T[] | undefined): readonly T[] =>
+    expectations.flatMap((expected) => of(expected) ?? []);
+  const located = expectations.find((expected) => expected.located !== undefined)?.located;
+  return {
+    status: expectations.some(({ status }) => status === 'failed') ? 'failed' : 'degraded',
+    layer: lowestLayer(all(({ layer }) => (layer === null ? [] : [layer]))),
+    codes: all(({ codes }) => codes),
+    ...(located === undefined ? {} : { located }),
+    nodes: all(({ nodes }) => nodes),
+    risks: all(({ risks }) => risks),
+    notChecked: all(({ notChecked }) => notChecked),
+    mentions: all(({ mentions }) => mentions),
+  };
 }

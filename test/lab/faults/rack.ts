@@ -83,7 +83,7 @@ export const vxlanPortBlocked = rackFault({
       pass: [ping(at.node, lab.node(at.peer).ip), ...between(lab, at)],
       fail: [ping(at.node, lab.node(at.peer).bridgeIp), ping(at.peer, podIp(lab, 'web', at.node))],
     }),
-  expects: (_lab, at) => failedBy('vxlan-port-blocked', 'L4', at),
+  expects: (_lab, at) => failedBy('vxlan-port-blocked', 'L4', at, { lost: 'both' }),
 });
 
 export const vxlanPortBlockedOneWay = rackFault({
@@ -98,7 +98,11 @@ export const vxlanPortBlockedOneWay = rackFault({
       fail: [ping(at.node, lab.node(at.peer).bridgeIp), ping(at.peer, lab.node(at.node).bridgeIp)],
     }),
   expects: (_lab, at) =>
-    failedBy('vxlan-port-blocked', 'L4', at, { codes: [{ code: 'vxlan-port-blocked' }], nodes: [at.node, at.peer] }),
+    failedBy('vxlan-port-blocked', 'L4', at, {
+      codes: [{ code: 'vxlan-port-blocked' }],
+      nodes: [at.node, at.peer],
+      lost: 'from-peer',
+    }),
 });
 
 export const rackCutNode: Fault = {
@@ -118,7 +122,7 @@ export const rackCutNode: Fault = {
   async heal(lab, at) {
     await lab.sh('rack', `ip link set ${at.node} up`);
   },
-  expects: (_lab, at) => locatedOnly('failed', 'L2', [at.node]),
+  expects: (_lab, at) => ({ ...locatedOnly('failed', 'L2', [at.node]), lost: 'both' }),
 };
 
 export const rackDropIp = rackFault({
@@ -131,7 +135,7 @@ export const rackDropIp = rackFault({
     await expectPackets(lab, { pass: between(lab, at), fail: [ping(at.peer, lab.node(at.node).ip)] });
     await proveArp(lab, at);
   },
-  expects: (_lab, at) => locatedOnly('failed', 'L3', [at.node]),
+  expects: (_lab, at) => ({ ...locatedOnly('failed', 'L3', [at.node]), lost: 'both' }),
 });
 
 const pairPackets: Fault['prove'] = async (lab, at) => {
@@ -156,7 +160,7 @@ export const rackDropPair = rackFault({
     { port: at.node, hook: 'egress', rules: [`ip saddr ${lab.node(at.peer).ip} counter drop`] },
   ],
   prove: pairPackets,
-  expects: (_lab, at) => locatedOnly('failed', 'L3', [at.node, at.peer]),
+  expects: (_lab, at) => ({ ...locatedOnly('failed', 'L3', [at.node, at.peer]), lost: 'both-peer' }),
 });
 
 export const rackDropPairOneWay = rackFault({
@@ -166,7 +170,7 @@ export const rackDropPairOneWay = rackFault({
   placement: 'pair',
   rules: (lab, at) => [{ port: at.node, hook: 'ingress', rules: [`ip daddr ${lab.node(at.peer).ip} counter drop`] }],
   prove: pairPackets,
-  expects: (_lab, at) => locatedOnly('failed', 'L3', [at.node, at.peer]),
+  expects: (_lab, at) => ({ ...locatedOnly('failed', 'L3', [at.node, at.peer]), lost: 'from-peer' }),
 });
 
 export const rackLossOneWay = rackFault({
@@ -183,7 +187,7 @@ export const rackLossOneWay = rackFault({
     if (loss < 8 || loss > 35)
       throw new Error(`${loss} % of 200 pings from ${at.node} to ${at.peer} are lost, and must be about 20 %`);
   },
-  expects: (_lab, at) => locatedOnly('degraded', 'L3', [at.node, at.peer]),
+  expects: (_lab, at) => ({ ...locatedOnly('degraded', 'L3', [at.node, at.peer]), lost: 'from-peer' }),
 });
 
 /** The nodes in two halves: the first half is the smaller one. */
