@@ -48,7 +48,7 @@ export const ClusterConfig = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      'Channels in which this cluster is asked about. Left out, which is allowed for a single cluster only: every channel that netcheck is in.',
+      'Channels in which this cluster is asked about. In a channel of several clusters commands end with "on CLUSTER". Left out, which is allowed for a single cluster only: every channel that netcheck is in.',
     ),
   agentNamespace: z.string().default('netcheck-agents').describe('Namespace in which the agents run, and nothing else.'),
 });
@@ -237,19 +237,12 @@ function contradictions(config: FileConfig, role: Role, root: Node | null, lines
   const clusters = Object.entries(config.clusters);
   if (clusters.length === 0)
     add(['clusters'], 'is empty: name at least one cluster, such as "clusters: {prod: {channels: [C0123456789]}}"');
-  const claimed = new Map<string, string>();
   for (const [name, cluster] of clusters) {
     if (cluster.channels === undefined && clusters.length > 1) {
       add(
         ['clusters', name],
         'needs "channels", because there is more than one cluster: list the ids of the channels that ask about it',
       );
-    }
-    for (const [index, channel] of (cluster.channels ?? []).entries()) {
-      const other = claimed.get(channel);
-      if (other !== undefined)
-        add(['clusters', name, 'channels', index], `is listed for cluster "${other}" already: a channel asks about one cluster`);
-      claimed.set(channel, name);
     }
   }
   if (config.remedies.enabled && role !== 'bot') {

@@ -1,4 +1,4 @@
-import type { Config, PeopleOrMembers } from '../config.ts';
+import type { ClusterConfig, Config, PeopleOrMembers } from '../config.ts';
 import { channelLink, code, joined, type Mrkdwn, md } from '../formatters/slack/markup.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 import type { Directory } from './directory.ts';
@@ -21,12 +21,13 @@ export type Grant<A extends Ability> = {
   readonly cluster: string;
 };
 
-/** Who sent a request, as Slack signed it. */
+/** Who sent a request, as Slack signed it, and the cluster that it names; null for the channel's own. */
 export type Caller = {
   readonly user: string;
   readonly team: string;
   readonly enterprise: string | null;
   readonly channel: string;
+  readonly cluster: string | null;
 };
 
 /** The workspace that the bot is installed in, and its own user. */
@@ -82,17 +83,26 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
     return is_member || is_im ? null : invite();
   }
 
-  function clusterOf(channel: string): Result<string, Mrkdwn> {
+  /** The cluster that is asked about: the one that is named, if the channel may ask about it, or the channel's only one. */
+  function clusterOf(channel: string, named: string | null): Result<string, Mrkdwn> {
     const clusters = Object.entries(config.clusters);
-    const named = clusters.find(([, { channels }]) => channels?.includes(channel));
-    if (named !== undefined) return ok(named[0]);
-    const open = clusters.find(([, { channels }]) => channels === undefined);
-    if (open !== undefined) return ok(open[0]);
-    const known = clusters
-      .slice(0, 8)
-      .map(([name, { channels }]) => md`${code(name, 70)} in ${channelLink(channels?.[0] ?? '')}`);
+    const listed = clusters.filter(([, { channels }]) => channels?.includes(channel));
+    const here = (listed.length > 0 ? listed : clusters.filter(([, { channels }]) => channels === undefined)).map(
+      ([name]) => name,
+    );
+    const [only, ...more] = here;
+    if (only === undefined) return fail(elsewhere(clusters));
+    if (named === null) {
+      return more.length === 0
+        ? ok(only)
+        : fail(md`This channel asks about ${names(here)}. Say which: end the command with ${code(`on ${only}`, 80)}.`);
+    }
+    if (here.includes(named)) return ok(named);
+    const known = clusters.find(([name]) => name === named);
     return fail(
-      md`No cluster is asked about in this channel: ${joined(known, ', ')}. Others are added in netcheck.yaml, under ${code('clusters.NAME.channels')}.`,
+      known === undefined
+        ? md`There is no cluster ${code(named, 80)}. This channel asks about ${names(here)}.`
+        : md`Cluster ${code(named, 70)} is not asked about in this channel, but in ${channelsOf(known)}. This channel asks about ${names(here)}.`,
     );
   }
 
@@ -122,7 +132,7 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
     const [user, channel] = await Promise.all([checkUser(caller), checkChannel(caller.channel)]);
     const refusal = user ?? channel ?? (await checkAbility(ability, caller.user));
     if (refusal !== null) return fail(refusal);
-    const cluster = clusterOf(caller.channel);
+    const cluster = clusterOf(caller.channel, caller.cluster);
     if (!cluster.ok) return cluster;
     // The only place where a grant comes from: `granted` has no value, it is a mark for the compiler.
     return ok({ user: caller.user, team: caller.team, channel: caller.channel, cluster: cluster.value } as Grant<A>);
@@ -134,6 +144,22 @@ const WORDS: Record<Exclude<Ability, 'read'>, Mrkdwn> = {
   request: md`request a remedy`,
   approve: md`approve or deny a remedy`,
 };
+
+function elsewhere(clusters: readonly (readonly [string, ClusterConfig])[]): Mrkdwn {
+  const known = clusters.slice(0, 8).map((cluster) => md`${code(cluster[0], 70)} in ${channelsOf(cluster)}`);
+  return md`No cluster is asked about in this channel: ${joined(known, ', ')}. Others are added in netcheck.yaml, under ${code('clusters.NAME.channels')}.`;
+}
+
+function channelsOf([, { channels = [] }]: readonly [string, ClusterConfig]): Mrkdwn {
+  return joined(channels.slice(0, 3).map(channelLink), ', ');
+}
+
+function names(clusters: readonly string[]): Mrkdwn {
+  return joined(
+    clusters.slice(0, 8).map((name) => code(name, 70)),
+    ', ',
+  );
+}
 
 function invite(): Mrkdwn {
   return md`netcheck is not in this channel, so nothing was started. Type ${code('/invite @netcheck')} here, then try again.`;

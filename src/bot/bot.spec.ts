@@ -318,7 +318,7 @@ test('channels without netcheck, shared ones and those of no cluster are refused
   );
   expect(await ask('old')).toBe('This channel is archived.');
   expect(await ask('lounge')).toBe(
-    `No cluster is asked about in this channel: \`lab\` in <#${slack.channel('incidents')}>. Others are added in netcheck.yaml, under \`clusters.NAME.channels\`.`,
+    `No cluster is asked about in this channel: \`lab\` in ${['incidents', 'elsewhere', 'shared'].map((name) => `<#${slack.channel(name)}>`).join(', ')}. Others are added in netcheck.yaml, under \`clusters.NAME.channels\`.`,
   );
   expect(await ask('allowed')).toMatch(/^Queued/);
   slack.setMember('elsewhere', true);
@@ -445,4 +445,34 @@ test('no secret reaches a log, Redis or Slack', async () => {
   const everything = [log.lines.join('\n'), dump.join('\n'), JSON.stringify(await slack.messages('incidents'))].join('\n');
   const secrets = ['xoxb-test', 'a-signing-secret', 'PRIVATE KEY'];
   expect(secrets.filter((secret) => everything.includes(secret))).toEqual([]);
+});
+
+test('in a channel of several clusters a command says which; one without workers is said to be gone at once', async () => {
+  const { bot, worker, slack } = await start({
+    channels: { incidents: {}, elsewhere: {} },
+    config: ({ channel }) => ({
+      clusters: {
+        lab: { channels: [channel('incidents')] },
+        prod: { channels: [channel('incidents'), channel('elsewhere')] },
+      },
+    }),
+  });
+  const hands = await bot();
+  await worker(recorded('healthy'));
+  const inElsewhere = { user: 'ann', channel: 'elsewhere' };
+  const said = async (text: string, who = ann) => (await hands.command(text, who)).text;
+  expect([
+    await said('cluster'),
+    await said('cluster on labb'),
+    await said('cluster on lab', inElsewhere),
+    await said('cluster on lab'),
+    await said('cluster', inElsewhere),
+  ]).toEqual([
+    'This channel asks about `lab`, `prod`. Say which: end the command with `on lab`.',
+    'There is no cluster `labb`. This channel asks about `lab`, `prod`.',
+    `Cluster \`lab\` is not asked about in this channel, but in <#${slack.channel('incidents')}>. This channel asks about \`prod\`.`,
+    expect.stringMatching(/^Queued: cluster `lab` \(run `r\w{10}`\)\. The answer comes in this channel\.$/),
+    expect.stringContaining('⚠️ No worker of `prod` is alive (none was ever heard of).'),
+  ]);
+  await rootOf(world as World, ({ text }) => text.startsWith('🟢 Healthy'), 'the verdict of lab');
 });

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { slackFaults } from '../../test/slack-limits.ts';
 import { section } from '../formatters/slack/blocks.ts';
-import { isNodeName, parseCommand, unknownNode } from './grammar.ts';
+import { isNodeName, parseCommand, splitCluster, unknownNode } from './grammar.ts';
 
 test.each([
   ['', { word: 'help' }],
@@ -21,6 +21,24 @@ test.each([
   ['node\nnode-3', { word: 'node', node: 'node-3' }],
 ])('%j is understood', (text, command) => {
   expect(parseCommand(text)).toEqual({ ok: true, value: command });
+});
+
+test.each([
+  ['cluster', { rest: 'cluster', cluster: null }],
+  ['', { rest: '', cluster: null }],
+  ['cluster on prod-eu', { rest: 'cluster', cluster: 'prod-eu' }],
+  ['node on-1 ON Prod-EU ', { rest: 'node on-1', cluster: 'prod-eu' }],
+  ['on prod\u200B', { rest: '', cluster: 'prod' }],
+  ['node on', { rest: 'node on', cluster: null }],
+])('%j names a cluster, or none', (text, split) => {
+  expect(splitCluster(text)).toEqual({ ok: true, value: split });
+});
+
+test('what cannot be the name of a cluster is said', () => {
+  expect(splitCluster('cluster on $(reboot)')).toEqual({
+    ok: false,
+    error: '`$(reboot)` cannot be the name of a cluster: those are lower-case letters, digits and `-`, at most 63.',
+  });
 });
 
 const usage = 'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck status` or `/netcheck help`.';

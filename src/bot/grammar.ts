@@ -37,6 +37,19 @@ export function parseCommand(text: string): Result<Command, Mrkdwn> {
   }
 }
 
+/** A command's text without the cluster that it names at its end, `… on CLUSTER`, and that name; null where it names none. */
+export function splitCluster(text: string): Result<{ readonly rest: string; readonly cluster: string | null }, Mrkdwn> {
+  const match = /^(.*?)(?:^|\s)on\s+(\S+)\s*$/is.exec(text);
+  if (match === null) return ok({ rest: text, cluster: null });
+  const [, rest = '', name = ''] = match;
+  const cluster = cleanText(name).toLowerCase();
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(cluster)
+    ? ok({ rest, cluster })
+    : fail(
+        md`${code(name, 80)} cannot be the name of a cluster: those are lower-case letters, digits and ${code('-')}, at most 63.`,
+      );
+}
+
 /** The commands, for whoever typed something else. */
 export function usage(): Mrkdwn {
   return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck status')} or ${code('/netcheck help')}.`;

@@ -8,7 +8,7 @@ import { TOO_LATE, within } from './acceptance.ts';
 import type { Ability, Caller, Grant } from './authorize.ts';
 import { whisper } from './front-door.ts';
 import type { Command } from './grammar.ts';
-import { parseCommand } from './grammar.ts';
+import { parseCommand, splitCluster } from './grammar.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -95,7 +95,11 @@ export function defineButton<A extends Ability>(listener: ButtonListener<A>): Gu
     run: async (caller, value, trigger, services, deadline) => {
       const allowed = await guard(listener.ability, caller, value, services, deadline);
       if (allowed === null || typeof allowed === 'string') return allowed;
-      return listener.handle(allowed.grant, { ...allowed.target, trigger, caller }, services);
+      return listener.handle(
+        allowed.grant,
+        { ...allowed.target, trigger, caller: { ...caller, cluster: allowed.grant.cluster } },
+        services,
+      );
     },
   };
 }
@@ -120,11 +124,11 @@ async function guard<A extends Ability>(
   services: Services,
   deadline: number,
 ): Promise<{ readonly grant: Grant<A>; readonly target: Target } | Mrkdwn | null> {
-  const grant = await services.authorize(ability, caller);
+  const target = parseTarget(value);
+  const grant = await services.authorize(ability, { ...caller, cluster: target?.cluster ?? null });
   if (!grant.ok) return grant.error;
   // Whoever pressed it was told by now that it took too long: it must not take effect behind their back.
   if (performance.now() > deadline) return null;
-  const target = parseTarget(value);
   if (target === null || target.cluster !== grant.value.cluster)
     return md`This belongs to another version or cluster of netcheck. Check again.`;
   return { grant: grant.value, target };
@@ -190,8 +194,10 @@ async function onCommand(
   const read = CommandBody.safeParse(body);
   if (!read.success) return reply(md`Slack sent this command in a form that netcheck does not understand.`);
   const { text, user_id, team_id, enterprise_id, channel_id } = read.data;
-  const caller: Caller = { user: user_id, team: team_id, enterprise: enterprise_id ?? null, channel: channel_id };
-  const parsed = parseCommand(text);
+  const split = splitCluster(text);
+  const cluster = split.ok ? split.value.cluster : null;
+  const caller: Caller = { user: user_id, team: team_id, enterprise: enterprise_id ?? null, channel: channel_id, cluster };
+  const parsed = split.ok ? parseCommand(split.value.rest) : split;
   const said = parsed.ok
     ? runCommand(commands, parsed.value, caller, services, deadline)
     : refusalOr(caller, parsed.error, services);
@@ -248,6 +254,7 @@ async function onClick(
     team: user.team_id ?? team?.id ?? '',
     enterprise: team?.enterprise_id ?? null,
     channel: channel.id,
+    cluster: null,
   };
   const work = button.run(caller, actions[0]?.value ?? '', trigger_id, services, deadline);
   const text = await inTime(
@@ -280,7 +287,13 @@ async function onSubmission(
   if (!read.success) return reply('netcheck does not understand this form.');
   const { user, team, view } = read.data;
   const [channel = '', value = ''] = view.private_metadata.split(' ');
-  const caller = { user: user.id, team: user.team_id ?? team?.id ?? '', enterprise: team?.enterprise_id ?? null, channel };
+  const caller = {
+    user: user.id,
+    team: user.team_id ?? team?.id ?? '',
+    enterprise: team?.enterprise_id ?? null,
+    channel,
+    cluster: null,
+  };
   const work = modal.run(caller, value, view.state.values.reason.reason.value ?? '', services, deadline);
   await reply(
     await inTime(

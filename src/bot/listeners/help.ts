@@ -11,6 +11,9 @@ export const help = defineCommand({
       md`• ${code('/netcheck cluster')} checks the whole cluster`,
       md`• ${code('/netcheck node NAME')} checks one node`,
       md`• ${code('/netcheck status')} tells who works, what runs and what was found last`,
+      ...(Object.keys(config.clusters).length > 1
+        ? [md`• at the end of any of them, ${code('on CLUSTER')} says which cluster, where a channel asks about several`]
+        : []),
       md`The answer comes in this channel, with the evidence in its thread.`,
       ...(config.remedies.enabled
         ? [md`Where netcheck knows a remedy there is a button: one person requests it, another one approves it.`]
