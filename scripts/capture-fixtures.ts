@@ -53,6 +53,10 @@ const TABLE: Readonly<Record<string, Captured>> = {
       permanent: between('stale-neighbour-permanent'),
     },
   },
+  'address-conflict': {
+    probes: ['node-to-node'],
+    cases: { healthy: [], 'one-peer-misled': between('address-conflict') },
+  },
   'peer-entries-wrong': {
     cases: {
       healthy: [],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { CHECKS, PROBES } from '../src/checks/index.ts';
 import type { Reading } from '../src/checks/kit/check.ts';
+import { readingText } from '../src/checks/kit/readings.ts';
 import { ENVIRONMENT, FileConfig } from '../src/config.ts';
 import { REMEDIES } from '../src/remedies/index.ts';
 
@@ -20,9 +21,7 @@ type Page = { readonly path: string; readonly text: string };
 
 function checkPages(): readonly Page[] {
   const checks = Object.entries(CHECKS).map(([folder, check]) => {
-    const readings = Object.values(check.collect as Record<string, Reading>).map((reading) =>
-      'argv' in reading ? reading.argv.join(' ') : `cat ${reading.files.join(' ')}`,
-    );
+    const readings = Object.values(check.collect as Record<string, Reading>).map((reading) => readingText(reading));
     const codes = Object.entries(check.codes).map(([code, sentence]) => `| \`${code}\` | ${sentence} |`);
     const text = `# ${check.title}\n\n${check.why}\n\nCheck \`${check.id}\`, row ${check.row} of the fault catalogue, layer ${check.layer}.\n\n| code | what it says |\n| --- | --- |\n${codes.join('\n')}\n\n## What is read\n\n${readings.length === 0 ? 'Nothing of its own: it looks at how the probes ended.' : readings.map((reading) => `- \`${reading}\``).join('\n')}\n\n${readme('checks', folder)}`;
     return { path: `docs/checks/${check.id}.md`, text: NOTE + text };

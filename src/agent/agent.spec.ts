@@ -129,11 +129,23 @@ test('refuses what is no template of the catalogue, and values that are not what
       until: 'sent',
     },
     device: { op: 'arp', in: 'node', dev: 'eth0; reboot', targets: ['127.0.0.1'] },
+    ownDevice: { op: 'own-address', in: 'node', dev: 'eth0 -U', ip: '127.0.0.1' },
+    ownAddress: { op: 'own-address', in: 'node', dev: 'eth0', ip: '-U' },
     flood: { op: 'send', in: 'node', token: 't', targets: [{ id: '0', ip: '127.0.0.1', port: 9 }], count: 1_000_000, everyMs: 0 },
     uid: { op: 'find', in: 'node', uid: '../../1' },
   });
   const denied = [...results].filter(([, evidence]) => evidence.fault === 'denied').map(([key]) => key);
-  expect(denied.toSorted()).toEqual(['address', 'almost', 'command', 'device', 'file', 'flood', 'uid']);
+  expect(denied.toSorted()).toEqual([
+    'address',
+    'almost',
+    'command',
+    'device',
+    'file',
+    'flood',
+    'ownAddress',
+    'ownDevice',
+    'uid',
+  ]);
 });
 
 test('tells the ways apart in which an exchange can end', async () => {

@@ -74,6 +74,10 @@ const OPERATIONS: Operations = {
       report(`arp ${ip}`, await runCommand(['arping', '-c', '1', '-w', '1', '-I', dev, ip], bounds, workplace.processes));
     await Promise.all(targets.map(ask));
   },
+  async 'own-address'({ dev, ip }, { task, bounds, workplace, report }) {
+    const question = ['arping', '-D', '-c', '1', '-w', '1', '-I', dev, ip];
+    report(task.key, await runCommand([...WITHIN_LINK_TIME, ...question], bounds, workplace.processes));
+  },
   async exchange(operation, { task, workplace, report, startedMs }) {
     const transport = operation.in === 'node' ? fromHere : fromInside(wayInto('pod', workplace), workplace.processes);
     const pings = workplace.pings[operation.in];
@@ -104,6 +108,9 @@ const OPERATIONS: Operations = {
     throw new Error('this agent is inside a pod already');
   },
 };
+
+/** arping waits for whole seconds; a machine on the same link answers within a few milliseconds or not at all. */
+const WITHIN_LINK_TIME = ['timeout', '--preserve-status', '--signal=INT', '0.4'];
 
 /** What a command is put behind so that it runs in the network namespace asked for. */
 function wayInto(where: 'node' | 'pod', { pod }: Workplace): readonly string[] {
@@ -156,6 +163,8 @@ export function refusalOf(operation: Operation, templates: Templates): string | 
     case 'arp':
       if (!DEVICE.test(operation.dev)) return 'not the name of a network device';
       return refuseAddresses(operation.targets) ?? refuseFewer(operation.targets.length, MAX_ARP);
+    case 'own-address':
+      return DEVICE.test(operation.dev) ? refuseAddresses([operation.ip]) : 'not the name of a network device';
     case 'exchange':
       return refuseAddresses(operation.exchanges.map((exchange) => exchange.ip)) ?? refuseFewer(operation.attempts, 10);
     case 'send':

@@ -41,6 +41,9 @@ const DISPENSABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = 
     'nft list chains netdev': 'without the names of the devices, rules that hang on them make suspects',
     'ps -e -o comm=': 'the rules show the firewall, its process is only cited beside them',
   },
+  'stale-neighbour': {
+    "arping -D of the node's own address": 'only an entry that another machine really answers for is left out by it',
+  },
   'peer-entries-wrong': {
     'neighbour show @before': 'only the entries after the sweep are judged; the reading is shared with stale-neighbour',
   },

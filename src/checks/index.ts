@@ -7,6 +7,7 @@ import { vxlanPortBlocked } from './flannel/vxlan-port-blocked/index.ts';
 import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.ts';
 import type { Check } from './kit/check.ts';
 import type { ProbeKind } from './kit/probe.ts';
+import { addressConflict } from './linux/address-conflict/index.ts';
 import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
 import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
@@ -31,6 +32,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/vxlan-port-blocked': vxlanPortBlocked,
   'flannel/vxlan-settings-mismatch': vxlanSettingsMismatch,
+  'linux/address-conflict': addressConflict,
 };
 
 /** Every kind of probe, by its folder. */

@@ -27,7 +27,7 @@ import {
 } from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
-import { findTasks, heardTasks, listenTasks, probeTasks, readingMoments, readingTasks } from './tasks.ts';
+import { findTasks, heardTasks, listenTasks, probeTasks, readingMoments, readingTasks, type Uplink } from './tasks.ts';
 
 /** Time limits of the phases, in milliseconds. */
 export type Limits = {
@@ -98,6 +98,11 @@ export async function collect(options: CollectOptions): Promise<Collected> {
 
   const uplinkOf = (node: string): string | null => states.get(node)?.network?.uplink?.name ?? null;
 
+  function ownLinkOf(name: string): Uplink | null {
+    const [dev, node] = [uplinkOf(name), nodes.find((candidate) => candidate.name === name)];
+    return dev === null || node === undefined ? null : { dev, ip: node.ip };
+  }
+
   /** Plans for nodes that have answered, and sets them off. */
   function sweep(ready: readonly Session[]): Promise<void[]> {
     for (const session of ready) states.set(session.node, stateOf(inventory, session.evidence()));
@@ -113,7 +118,10 @@ export async function collect(options: CollectOptions): Promise<Collected> {
       ready.map((session) => {
         swept.add(session.node);
         return session.perform(
-          [...readingTasks(collects, 'sweep'), ...probeTasks(mine.get(session.node) ?? [], uplinkOf(session.node), tags)],
+          [
+            ...readingTasks(collects, 'sweep', ownLinkOf(session.node)),
+            ...probeTasks(mine.get(session.node) ?? [], uplinkOf(session.node), tags),
+          ],
           limits.roundMs,
         );
       }),

@@ -71,20 +71,30 @@ export function readingMoments(reading: Reading): readonly { readonly key: strin
   }
 }
 
-/** The tasks of all readings that fall on a moment, each once however many checks ask for it. */
-export function readingTasks(collects: readonly Readings[], moment: Moment): readonly Task[] {
+/** The link that a node's own address is on. */
+export type Uplink = { readonly dev: string; readonly ip: string };
+
+/**
+ * The tasks of all readings that fall on a moment, each once however many checks ask for it. What is asked on the uplink
+ * is left out where that is not known.
+ */
+export function readingTasks(collects: readonly Readings[], moment: Moment, uplink: Uplink | null = null): readonly Task[] {
   const tasks = new Map<string, Task>();
   for (const reading of collects.flatMap((readings) => Object.values(readings))) {
     for (const due of readingMoments(reading)) {
       if (due.moment !== moment || tasks.has(due.key)) continue;
-      const operation: Task['operation'] =
-        'argv' in reading
-          ? { op: 'run', in: reading.in, argv: [...reading.argv] }
-          : { op: 'read', in: reading.in, files: [...reading.files] };
+      const operation = readingOperation(reading, uplink);
+      if (operation === null) continue;
       tasks.set(due.key, { key: due.key, operation, deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES });
     }
   }
   return [...tasks.values()];
+}
+
+function readingOperation(reading: Reading, uplink: Uplink | null): Task['operation'] | null {
+  if ('argv' in reading) return { op: 'run', in: reading.in, argv: [...reading.argv] };
+  if ('files' in reading) return { op: 'read', in: reading.in, files: [...reading.files] };
+  return uplink === null ? null : { op: 'own-address', in: 'node', ...uplink };
 }
 
 /** How datagrams of a run are marked, and how the one of a probe is. */

@@ -85,8 +85,16 @@ export const SYSCTL_FILES = {
 /** UDP sockets with the processes that hold them. */
 export const UDP_SOCKETS = { in: 'node', argv: ['ss', '-H', '-lunp'] } as const satisfies Reading;
 
+/** Who else answers ARP for the node's own address, on its uplink. Read beside the sweep, since it takes a while. */
+export const OWN_ADDRESS = { in: 'node', asks: 'own-address' } as const satisfies Reading;
+
+/** What is run, read or asked, in the words of a command line. */
+export function readingText(reading: Reading): string {
+  if ('argv' in reading) return reading.argv.join(' ');
+  return 'files' in reading ? `cat ${reading.files.join(' ')}` : "arping -D of the node's own address";
+}
+
 /** What evidence of a reading is filed under. */
 export function readingKey(reading: Reading): string {
-  const what = 'argv' in reading ? reading.argv : ['cat', ...reading.files];
-  return `${reading.in}: ${what.join(' ')}`;
+  return `${reading.in}: ${readingText(reading)}`;
 }

@@ -42,6 +42,8 @@ export const Operation = z.discriminatedUnion('op', [
   }),
   /** Asks for each address on a link by ARP; the evidence of each is filed as `arp ADDRESS`. */
   z.strictObject({ op: z.literal('arp'), in: z.literal('node'), dev: z.string(), targets: z.array(Ip) }),
+  /** Asks on a link whether another machine answers for an address that is the node's own; changes nobody's neighbours. */
+  z.strictObject({ op: z.literal('own-address'), in: z.literal('node'), dev: z.string(), ip: Ip }),
   z.strictObject({
     op: z.literal('exchange'),
     in: z.enum(['node', 'pod']),

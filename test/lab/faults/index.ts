@@ -10,7 +10,7 @@ import type { At, Fault } from './fault.ts';
 import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
 import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
-import { staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import { addressConflict, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   flannelFdbMissing,
   flannelFdbStale,
@@ -53,6 +53,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     foreignFirewallUfw,
     staleNeighbour,
     staleNeighbourPermanent,
+    addressConflict,
     pathMtuBlackHole,
     vxlanPortBlocked,
     vxlanPortBlockedOneWay,

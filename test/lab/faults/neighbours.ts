@@ -1,7 +1,7 @@
 import type { Handle } from '../handle.ts';
-import { hasDynamicNeighbours, RACK } from '../topology.ts';
+import { CLUSTER, hasDynamicNeighbours, RACK } from '../topology.ts';
 import { type Fault, failedBy } from './fault.ts';
-import { expectPackets, ping } from './packets.ts';
+import { expectPackets, ping, tcp } from './packets.ts';
 import { otherNode } from './where.ts';
 
 /** The MAC address of a network card that is not there any more. */
@@ -83,3 +83,56 @@ export const staleNeighbourPermanent = stale(
   "a node's neighbour entry for another node has an old MAC and was set by hand",
   'permanent',
 );
+
+/** A machine of another maker that was given a node's address. */
+const TWIN_MAC = '00:50:56:9a:3f:01';
+
+export const addressConflict: Fault = {
+  name: 'address-conflict',
+  row: 'N11',
+  title: "another machine on the link has a node's address, and a peer has learnt it",
+  placement: 'pair',
+  async inject(lab, at) {
+    const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
+    const saved = {
+      own: await describeEntry(lab, node.name, peer.ip),
+      peers: await describeEntry(lab, peer.name, node.ip),
+      reachable: await lab.sh(node.name, 'ip ntable show name arp_cache dev eth0'),
+      peersReachable: await lab.sh(peer.name, 'ip ntable show name arp_cache dev eth0'),
+    };
+    await lab.sh(
+      'rack',
+      `ip netns add twin
+ip link add twin type veth peer name eth0 address ${TWIN_MAC} netns twin
+ip link set twin master rack0 up
+ip -n twin addr add ${node.ip}/${RACK.prefix} dev eth0
+ip -n twin link set eth0 up
+ip -n twin neigh replace ${peer.ip} lladdr ${peer.mac} dev eth0 nud permanent`,
+    );
+    // Nobody may ask for anybody else: every question is heard by all and settles who has which entry.
+    const known = hasDynamicNeighbours(lab.topology)
+      ? [...lab.topology.nodes.filter(({ name }) => name !== node.name), RACK.controlPlane]
+      : [peer];
+    await lab.sh(node.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
+    await lab.sh(peer.name, entry(node.ip, TWIN_MAC, 'reachable'));
+    return saved;
+  },
+  async prove(lab, at) {
+    const third = otherNode(lab, at.node, at.peer);
+    await expectPackets(lab, {
+      pass: [
+        ping(at.peer, lab.node(at.node).ip),
+        ...(third === null ? [] : [tcp(third, lab.node(at.node).ip, CLUSTER.kubeletPort)]),
+      ],
+      fail: [tcp(at.peer, lab.node(at.node).ip, CLUSTER.kubeletPort), ping(at.node, lab.node(at.peer).ip)],
+    });
+  },
+  async heal(lab, at, saved) {
+    const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
+    await lab.sh('rack', 'ip link del twin\nip netns del twin');
+    await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
+    await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
+  },
+  expects: (_lab, at) =>
+    failedBy('address-conflict', 'L2', at, { nodes: [at.node, at.peer], mentions: [TWIN_MAC, 'VMware, Inc.', at.peer] }),
+};

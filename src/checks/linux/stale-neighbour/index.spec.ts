@@ -200,3 +200,13 @@ test('what cannot be read is unknown on that node, and judges no other node by i
     },
   ]);
 });
+
+test('a machine that answers for the address is there: the entry is not stale, another fault is', () => {
+  const bundle = withReading(
+    inCase('learnt'),
+    "arping -D of the node's own address",
+    said((stdout) => stdout.replace('Sent 1', `Unicast reply from ${IP} [${OLD.toUpperCase()}]  0.6ms\nSent 1`)),
+    'node-3',
+  );
+  expect(findingsIn(staleNeighbour, bundle)).toEqual([]);
+});

@@ -1,13 +1,19 @@
 import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import { nodePlace } from '../../../model/hop.ts';
-import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, ok } from '../../kit/check.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
-import { ADDRESSES, NEIGHBOURS } from '../../kit/readings.ts';
+import { parseOwnAddress } from '../../kit/own-address.ts';
+import { ADDRESSES, NEIGHBOURS, OWN_ADDRESS } from '../../kit/readings.ts';
 
-/** `neighbours` as they were before the sweep, `later` after it. */
-type Facts = { readonly links: readonly Link[]; readonly neighbours: readonly Neighbour[]; readonly later: readonly Neighbour[] };
+/** `neighbours` as they were before the sweep, `later` after it; `claims` are MAC addresses that answer for the node's address. */
+type Facts = {
+  readonly links: readonly Link[];
+  readonly neighbours: readonly Neighbour[];
+  readonly later: readonly Neighbour[];
+  readonly claims: readonly string[];
+};
 type Owner = { readonly node: string; readonly dev: string; readonly mac: string };
 
 /** States in which the kernel sends to the address of the entry. Source: net/neighbour.h, NUD_VALID. */
@@ -25,9 +31,16 @@ export const staleNeighbour = defineCheck({
     'stale-neighbour': "A node's neighbour entry for another node has a MAC address that the other's interface does not have.",
   },
   params: z.strictObject({}),
-  collect: { addresses: ADDRESSES, neighbours: NEIGHBOURS },
-  parse: ({ addresses, neighbours: { before, after } }) =>
-    allParsed<Facts>({ links: parseLinks(addresses), neighbours: parseNeighbours(before), later: parseNeighbours(after) }),
+  collect: { addresses: ADDRESSES, neighbours: NEIGHBOURS, conflict: OWN_ADDRESS },
+  parse: ({ addresses, neighbours: { before, after }, conflict }) => {
+    const claims = parseOwnAddress(conflict);
+    return allParsed<Facts>({
+      links: parseLinks(addresses),
+      neighbours: parseNeighbours(before),
+      later: parseNeighbours(after),
+      claims: ok(claims.outcome === 'ok' ? claims.facts.map(({ mac }) => mac) : []),
+    });
+  },
   acquits: (facts: ReadonlyMap<string, Facts>) => {
     const owners = ownersOf(facts);
     return [...facts].flatMap(([node, { later }]) =>
@@ -39,7 +52,12 @@ export const staleNeighbour = defineCheck({
   evaluate: (facts: ReadonlyMap<string, Facts>) => {
     const owners = ownersOf(facts);
     const ours = new Set([...owners.values()].map(({ mac }) => mac));
-    return [...facts].flatMap(([node, own]) => staleOn(node, onLinks(own), owners, ours));
+    // A machine that answers for the address is there: two that hold one address are another fault.
+    const isClaimed = (owner: string, mac: string | null): boolean => facts.get(owner)?.claims.includes(mac ?? '') ?? false;
+    return [...facts].flatMap(([node, own]) => {
+      const entries = onLinks(own).filter(({ ip, mac }) => !isClaimed(owners.get(ip)?.node ?? '', mac));
+      return staleOn(node, entries, owners, ours);
+    });
   },
 });
 
