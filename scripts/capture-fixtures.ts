@@ -26,10 +26,11 @@ const ROOT = join(import.meta.dirname, '..');
 
 type Placed = { readonly fault: string; readonly at: Partial<At> };
 
-/** What a check is captured with: the kinds of probes it looks at, the ConfigMaps it reads, and its cases. */
+/** What a check is captured with: the kinds of probes and the ConfigMaps it looks at, the namespaces whose pods it does, its cases. */
 type Captured = {
   readonly probes?: readonly string[];
   readonly configs?: readonly string[];
+  readonly pods?: readonly string[];
   readonly cases: Readonly<Record<string, readonly Placed[]>>;
 };
 
@@ -76,6 +77,36 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'another-port': on('vxlan-port-mismatch'),
       'port-taken': on('vxlan-port-taken'),
       'device-down': on('vxlan-device-down'),
+    },
+  },
+  'flannel-not-running': {
+    configs: ['kube-flannel/kube-flannel-cfg'],
+    pods: ['kube-flannel'],
+    cases: {
+      healthy: [],
+      'after-a-reboot': on('flannel-not-running'),
+      'no-pod': on('flannel-pod-missing'),
+      'subnet-missing': on('flannel-subnet-missing'),
+      'subnet-wrong': on('flannel-subnet-wrong'),
+      'network-mismatch': [{ fault: 'flannel-network-mismatch', at: {} }],
+    },
+  },
+  'public-address-wrong': {
+    probes: ['node-to-pod-network'],
+    pods: ['kube-flannel'],
+    cases: {
+      healthy: [],
+      'wrong-interface': on('flannel-wrong-interface'),
+      foreign: on('flannel-public-ip-foreign'),
+      duplicate: between('flannel-public-ip-duplicate'),
+    },
+  },
+  'vtep-mac-wrong': {
+    pods: ['kube-flannel'],
+    cases: {
+      healthy: [],
+      changed: on('flannel-vtep-mac-changed'),
+      duplicate: between('flannel-vtep-mac-duplicate'),
     },
   },
   'vxlan-port-blocked': {
@@ -156,7 +187,7 @@ async function diagnoseWith(lab: Lab, placed: readonly Placed[]): Promise<Bundle
  * What a check reads of a bundle: its own readings, the probes of the kinds that it looks at with their evidence, the
  * nodes, and the ConfigMaps that it asks for.
  */
-function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [] }: Captured): Bundle {
+function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [], pods = [] }: Captured): Bundle {
   const probes = bundle.plan.probes.filter(({ check: kind }) => kinds.includes(kind));
   const places = new Map(bundle.plan.probes.map((probe, index) => [String(index), probes.indexOf(probe)]));
   const readings = Object.values(check.collect as Readings).flatMap((reading) => readingMoments(reading).map(({ key }) => key));
@@ -167,7 +198,7 @@ function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [
       ...bundle.inventory,
       cluster: 'lab',
       apiServer: 'https://10.28.0.2:6443',
-      pods: [],
+      pods: bundle.inventory.pods.filter(({ namespace }) => pods.includes(namespace)),
       services: [],
       endpoints: [],
       namespaces: [],
@@ -214,7 +245,7 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
   return evidence;
 }
 
-function readme({ probes = [], cases }: Captured): string {
+function readme({ probes = [], pods = [], cases }: Captured): string {
   const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
   const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
   const rows = Object.entries(cases).map(([title, placed]) => {
@@ -229,7 +260,7 @@ function readme({ probes = [], cases }: Captured): string {
 The probes are those of ${probes.map((kind) => `\`${kind}\``).join(', ')}, numbered anew, without fping's account of single replies.`;
   return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes
 (Linux ${kernel}, iproute2 ${version(['ip', '-V'])}, fping ${version(['fping', '-v'])}), reduced to what this check reads: the Nodes and its own readings,
-untouched. Pods, Services and everything else are left out.${probes.length === 0 ? '' : probing}
+untouched. ${pods.length === 0 ? 'Pods, Services' : `Pods but for those of ${pods.join(', ')}, Services`} and everything else are left out.${probes.length === 0 ? '' : probing}
 
 | case | what was done, with the lab's fault |
 | --- | --- |

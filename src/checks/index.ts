@@ -2,7 +2,10 @@ import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
+import { flannelNotRunning } from './flannel/flannel-not-running/index.ts';
 import { peerEntriesWrong } from './flannel/peer-entries-wrong/index.ts';
+import { publicAddressWrong } from './flannel/public-address-wrong/index.ts';
+import { vtepMacWrong } from './flannel/vtep-mac-wrong/index.ts';
 import { vxlanPortBlocked } from './flannel/vxlan-port-blocked/index.ts';
 import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.ts';
 import type { Check } from './kit/check.ts';
@@ -29,7 +32,10 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-neighbour': staleNeighbour,
   'mesh/icmp-filtered': icmpFiltered,
   'mesh/path-mtu-black-hole': pathMtuBlackHole,
+  'flannel/flannel-not-running': flannelNotRunning,
   'flannel/peer-entries-wrong': peerEntriesWrong,
+  'flannel/public-address-wrong': publicAddressWrong,
+  'flannel/vtep-mac-wrong': vtepMacWrong,
   'flannel/vxlan-port-blocked': vxlanPortBlocked,
   'flannel/vxlan-settings-mismatch': vxlanSettingsMismatch,
   'linux/address-conflict': addressConflict,

@@ -36,6 +36,7 @@ export function writeBuildFiles(directory: string, { topology, visible, agent }:
     files[`${node.name}.ip`] = nodeBatch(topology, node, pods);
     files[`${node.name}.fdb`] = lines(fdbBatch(topology, node));
     files[`${node.name}.rules`] = nodeRules(topology, node, services);
+    files[`${node.name}.subnet.env`] = subnetEnv(topology, node);
     files[`${node.name}.pods`] = lines(pods.map((pod) => `${pod.network?.netns} ${pod.role}`));
     for (const pod of pods) Object.assign(files, podFiles(topology, node, pod));
   }
@@ -55,6 +56,7 @@ function writePrograms(bin: string, agent: string | null): void {
     client: 'socat',
     'coredns-metrics': 'socat',
     kubelet: 'sleep',
+    containerd: 'sleep',
     coredns: 'unbound',
     probe: 'redis-server',
     firewalld: 'sleep',
@@ -134,6 +136,16 @@ function nodeBatch(topology: Topology, node: LabNode, pods: readonly LabPod[]): 
             ...(hasDynamicNeighbours(topology) ? [] : [`neigh replace ${ip} lladdr ${network.mac} dev cni0 nud permanent`]),
           ],
     ),
+  ]);
+}
+
+/** What flanneld leaves for its CNI plugin; pkg/subnet, WriteSubnetFile. */
+export function subnetEnv(topology: Topology, node: LabNode): string {
+  return lines([
+    `FLANNEL_NETWORK=${topology.clusterCIDR}`,
+    `FLANNEL_SUBNET=${node.bridgeIp}/24`,
+    'FLANNEL_MTU=1450',
+    'FLANNEL_IPMASQ=true',
   ]);
 }
 

@@ -12,12 +12,13 @@ mount -a -T "$build/node.fstab"
 # Only what belongs to the node's own network may be set: for root, the rest of /proc/sys is the machine's.
 mount -o remount,bind,ro /mnt/root/proc/sys
 cd /mnt/root
-mkdir run/lock run/netns
+mkdir run/lock run/netns run/flannel
 pivot_root . .old
 umount -l /.old
 hostname "$node"
 echo "$node" >/etc/hostname
 cp -r "$build/$node.etc/." /etc/
+cp "$build/$node.subnet.env" /run/flannel/subnet.env
 
 for file in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 \
   /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables; do
@@ -30,6 +31,7 @@ iptables-nft-restore --noflush <"$build/$node.rules"
 while read -r netns role; do ip netns exec "$netns" sh "$build/pod.sh" up "$netns" "$role"; done <"$build/$node.pods" >/run/pods
 mount -a -T /run/pods
 kubelet infinity </dev/null >/dev/null 2>&1 &
+containerd infinity </dev/null >/dev/null 2>&1 &
 . "$build/listens.sh"
 all_listen /run/pods
 echo "$node"

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { readCase } from '../../../test/fixtures.ts';
+import type { Evidence } from '../../model/evidence.ts';
 import type { Inventory } from '../../model/inventory.ts';
-import { flannelNodes, netConf } from './flannel.ts';
+import { flannelNodes, netConf, parseSubnetEnv, restartFlannel } from './flannel.ts';
 
 const { inventory } = readCase('flannel/vxlan-settings-mismatch', 'healthy');
 
@@ -50,4 +51,46 @@ test('port and VNI are those of the configuration, and the kernel’s defaults w
     null,
     null,
   ]);
+});
+
+test('flannel is restarted by deleting exactly its pod on the node', () => {
+  const { inventory: withPods } = readCase('flannel/flannel-not-running', 'healthy');
+  expect([restartFlannel(withPods, 'node-2'), restartFlannel(withPods, 'node-9'), restartFlannel(inventory, 'node-2')]).toEqual([
+    {
+      id: 'restart-flannel',
+      node: 'node-2',
+      params: { namespace: 'kube-flannel', pod: 'kube-flannel-ds-2', uid: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+    },
+    undefined,
+    undefined,
+  ]);
+});
+
+const file = (stdout: string): Evidence => ({
+  argv: ['cat', '/run/flannel/subnet.env'],
+  exitCode: 0,
+  stdout,
+  stderr: '',
+  truncated: false,
+  startedMs: 0,
+  durationMs: 0,
+});
+
+test('subnet.env is read as flannel writes it', () => {
+  const whole = 'FLANNEL_NETWORK=172.27.0.0/16\nFLANNEL_SUBNET=172.27.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
+  expect([
+    parseSubnetEnv(file(whole)),
+    parseSubnetEnv(file('FLANNEL_SUBNET=172.27.2.1/24\nFLANNEL_MTU=\n')),
+    parseSubnetEnv(file('\n')),
+    parseSubnetEnv({ ...file(''), exitCode: 1, stderr: 'cat: /run/flannel/subnet.env: No such file or directory' }),
+  ]).toEqual([
+    { outcome: 'ok', facts: { network: '172.27.0.0/16', subnet: '172.27.2.1/24', mtu: 1450 } },
+    { outcome: 'ok', facts: { network: null, subnet: '172.27.2.1/24', mtu: null } },
+    { outcome: 'ok', facts: null },
+    { outcome: 'ok', facts: null },
+  ]);
+});
+
+test.for(['FLANNEL_NETWORK=172.27.0.0/16\n', 'FLANNEL_SUBNET=\n', 'not a line'])('subnet.env cannot be read: %j', (text) => {
+  expect(parseSubnetEnv(file(text))).toMatchObject({ outcome: 'unknown' });
 });

@@ -1,10 +1,16 @@
 import { z } from 'zod';
-import type { Inventory, Node } from '../../model/inventory.ts';
+import type { Evidence } from '../../model/evidence.ts';
+import type { RemedyOffer } from '../../model/finding.ts';
+import type { Inventory, Node, Pod } from '../../model/inventory.ts';
+import { ok, type Parsed, parseComplete } from './check.ts';
 import { firstIPv4 } from './cidr.ts';
 
 const PREFIX = 'flannel.alpha.coreos.com';
 const BackendData = z.object({ VtepMAC: z.string() });
-const NetConf = z.object({ Backend: z.object({ Type: z.string(), Port: z.int().optional(), VNI: z.int().optional() }) });
+const NetConf = z.object({
+  Network: z.string().optional(),
+  Backend: z.object({ Type: z.string(), Port: z.int().optional(), VNI: z.int().optional() }),
+});
 
 /** What flannel on a node has told the others: address, MAC address of its VTEP, and the pod network behind it. */
 export type FlannelNode = { readonly node: Node; readonly publicIp: string; readonly vtepMac: string; readonly podCIDR: string };
@@ -21,14 +27,91 @@ export function flannelNodes(inventory: Inventory): readonly FlannelNode[] {
   });
 }
 
-/** VNI and UDP port of flannel's configuration, with the kernel's defaults where it is silent, or null. */
-export function netConf(inventory: Inventory): { readonly vni: number; readonly port: number; readonly source: string } | null {
+/** flannel's configuration for the whole cluster: the pod network, if it names one, and the backend; null where it cannot be read. */
+export function clusterConf(inventory: Inventory): {
+  readonly network: string | null;
+  readonly backend: { readonly type: string; readonly vni: number | undefined; readonly port: number | undefined };
+  readonly source: string;
+} | null {
   for (const name of ['kube-flannel/kube-flannel-cfg', 'kube-system/kube-flannel-cfg']) {
     const config = parse(NetConf, inventory.configs[name]?.['net-conf.json']);
-    if (config?.Backend.Type === 'vxlan')
-      return { vni: config.Backend.VNI ?? 1, port: config.Backend.Port ?? 8472, source: `ConfigMap ${name}` };
+    if (config === null) continue;
+    const { Type: type, VNI: vni, Port: port } = config.Backend;
+    return { network: config.Network ?? null, backend: { type, vni, port }, source: `ConfigMap ${name}` };
   }
   return null;
+}
+
+/** VNI and UDP port of flannel's configuration, with the kernel's defaults where it is silent, or null. */
+export function netConf(inventory: Inventory): { readonly vni: number; readonly port: number; readonly source: string } | null {
+  const config = clusterConf(inventory);
+  if (config?.backend.type !== 'vxlan') return null;
+  return { vni: config.backend.vni ?? 1, port: config.backend.port ?? 8472, source: config.source };
+}
+
+/** The node's annotation of flannel's with this name, or null. */
+export function flannelAnnotation({ annotations }: Node, name: string): string | null {
+  return annotations[`${PREFIX}/${name}`] ?? null;
+}
+
+/** The full name of an annotation of flannel's, as messages cite it. */
+export function annotationName(name: string): string {
+  return `annotation ${PREFIX}/${name}`;
+}
+
+/**
+ * How flannel's pod on a node is: `unknown` where flannel runs in no pods (as a service of the host, inside k3s), where
+ * pods could not be listed, or where the kubelet says nothing any more, which makes every pod of its node look not ready.
+ */
+export type FlannelPod =
+  | { readonly state: 'ready' | 'not-ready'; readonly pod: Pod }
+  | { readonly state: 'missing'; readonly pod: null }
+  | { readonly state: 'unknown'; readonly pod: Pod | null };
+
+export function flannelPodOn(inventory: Inventory, node: Node): FlannelPod {
+  const pods = inventory.pods.filter((pod) => isFlannelPod(pod) && !pod.terminating);
+  const pod = pods.find((candidate) => candidate.node === node.name) ?? null;
+  if (pods.length === 0 || inventory.gaps.some(({ what }) => what === 'pods') || node.os !== 'linux')
+    return { state: 'unknown', pod };
+  if (pod === null) return { state: 'missing', pod };
+  if (pod.ready) return { state: 'ready', pod };
+  return node.ready === 'Unknown' ? { state: 'unknown', pod } : { state: 'not-ready', pod };
+}
+
+/** flannel's own manifests label its pods so; Canal's run flannel beside Calico's policies. */
+function isFlannelPod({ labels }: Pod): boolean {
+  return labels['app'] === 'flannel' || ['flannel', 'canal'].includes(labels['k8s-app'] ?? '');
+}
+
+/** The remedy that restarts flannel on a node by deleting exactly its pod there; nothing where it is not known. */
+export function restartFlannel(inventory: Inventory, name: string): RemedyOffer | undefined {
+  const node = inventory.nodes.find((candidate) => candidate.name === name);
+  const pod = node === undefined ? null : flannelPodOn(inventory, node).pod;
+  if (pod === null) return undefined;
+  return { id: 'restart-flannel', node: name, params: { namespace: pod.namespace, pod: pod.name, uid: pod.uid } };
+}
+
+/** subnet.env of a node: the cluster's network, the node's own subnet with its bridge's address, and the pods' MTU. */
+export type SubnetEnv = { readonly network: string | null; readonly subnet: string; readonly mtu: number | null };
+
+/** Parses the evidence of `FLANNEL_SUBNET_ENV`; null where the file is missing or empty. Source: flannel, pkg/subnet. */
+export function parseSubnetEnv(evidence: Evidence): Parsed<SubnetEnv | null> {
+  if (evidence.exitCode === 1 && evidence.stderr.includes('No such file')) return ok(null);
+  return parseComplete(evidence, (stdout) => {
+    const lines = stdout.split('\n').filter((line) => line.trim() !== '');
+    if (lines.length === 0) return null;
+    const values = new Map(
+      lines.map((line) => {
+        const [, key = '', value = ''] = /^([A-Z0-9_]+)=(.*)$/.exec(line) ?? [];
+        if (key === '') throw new Error(`no assignment: ${line}`);
+        return [key, value] as const;
+      }),
+    );
+    const subnet = values.get('FLANNEL_SUBNET');
+    if (subnet === undefined || !/^[\d.]+\/\d+$/.test(subnet)) throw new Error('no FLANNEL_SUBNET');
+    const mtu = Number(values.get('FLANNEL_MTU'));
+    return { network: values.get('FLANNEL_NETWORK') ?? null, subnet, mtu: Number.isInteger(mtu) && mtu > 0 ? mtu : null };
+  });
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string | undefined): T | null {

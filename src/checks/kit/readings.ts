@@ -93,6 +93,8 @@ export function readingText(reading: Reading): string {
   if ('argv' in reading) return reading.argv.join(' ');
   return 'files' in reading ? `cat ${reading.files.join(' ')}` : "arping -D of the node's own address";
 }
+/** What flannel tells the CNI plugin about this node; written when flannel has its lease. */
+export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env'] } as const satisfies Reading;
 
 /** What evidence of a reading is filed under. */
 export function readingKey(reading: Reading): string {

@@ -65,9 +65,9 @@ ip ntable show name arp_cache dev eth0 | grep -o 'base_reachable [0-9]*'
 iptables-nft-save | sed '/^#/d; s/\\[[0-9:]*\\]//'
 iptables-legacy-save | sed '/^#/d; s/\\[[0-9:]*\\]//; /^[*:]/d; /^COMMIT/d'
 nft list tables | sort
-grep -r . /etc/sysctl.d
+grep -r . /etc/sysctl.d /run/flannel
 for f in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter; do echo "$f $(cat $f)"; done
-ps -e -o comm= | grep -v -e '^sh$' -e '^ps$' -e '^grep$' -e '^sort$' -e '^kubelet$' -e '^web$' -e '^client$' -e '^coredns-metrics$' | sort
+ps -e -o comm= | grep -v -e '^sh$' -e '^ps$' -e '^grep$' -e '^sort$' -e '^kubelet$' -e '^containerd$' -e '^web$' -e '^client$' -e '^coredns-metrics$' | sort
 find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' 2>/dev/null | sort`;
   const texts = await Promise.all(lab.topology.nodes.map(async (node) => [node.name, await lab.sh(node.name, script)] as const));
   const rack = await lab.sh('rack', 'ip -o link show | sed "s/^[0-9]*: //; s/@if[0-9]*//" | sort; nft list ruleset');

@@ -9,6 +9,18 @@ import { corednsBlackholed, corednsDown, corednsServfail } from './dns.ts';
 import type { At, Fault } from './fault.ts';
 import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
 import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
+import {
+  flannelNetworkMismatch,
+  flannelNotRunning,
+  flannelPodMissing,
+  flannelPublicIpDuplicate,
+  flannelPublicIpForeign,
+  flannelSubnetMissing,
+  flannelSubnetWrong,
+  flannelVtepMacChanged,
+  flannelVtepMacDuplicate,
+  flannelWrongInterface,
+} from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
 import { addressConflict, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
@@ -67,6 +79,16 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     flannelNeighbourStale,
     flannelRouteMissing,
     flannelRouteStale,
+    flannelNotRunning,
+    flannelPodMissing,
+    flannelSubnetMissing,
+    flannelSubnetWrong,
+    flannelNetworkMismatch,
+    flannelWrongInterface,
+    flannelPublicIpForeign,
+    flannelPublicIpDuplicate,
+    flannelVtepMacChanged,
+    flannelVtepMacDuplicate,
     icmpFiltered,
     corednsDown,
     corednsBlackholed,

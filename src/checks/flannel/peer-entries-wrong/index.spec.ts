@@ -10,6 +10,8 @@ const ROUTES = 'route show';
 const LINKS = 'address show';
 const VTEP = '0e:d6:0c:b9:3f:01';
 
+const BACKEND_DATA = 'flannel.alpha.coreos.com/backend-data';
+
 const wrong = {
   check: 'peer-entries-wrong',
   severity: 'critical',
@@ -201,7 +203,11 @@ test.for([
   const bundle = withReading(inCase('healthy'), FDB, (item) => ({ ...item, stdout: '[]' }), 'node-2');
   const [first] = bundle.inventory.nodes;
   if (first === undefined) throw new Error('no node');
-  const more = Array.from({ length: count - 2 }, (_, index) => ({ ...first, name: `node-${4 + index}` }));
+  const more = Array.from({ length: count - 2 }, (_, index) => ({
+    ...first,
+    name: `node-${4 + index}`,
+    annotations: { ...first.annotations, [BACKEND_DATA]: `{"VNI":1,"VtepMAC":"0e:00:00:00:00:0${index}"}` },
+  }));
   const inventory = { ...bundle.inventory, nodes: [...bundle.inventory.nodes, ...more] };
   const found = findingsIn(peerEntriesWrong, { ...bundle, inventory }).filter(({ entity }) => entity.name === 'node-2');
   expect(found.find(({ code }) => code === 'flannel-fdb-wrong')).toMatchObject({
@@ -265,4 +271,15 @@ test('what cannot be read is unknown on that node, with the reason', () => {
       }),
     ),
   );
+});
+
+test('of two nodes with the same MAC address neither needs an entry, and none is acquitted', () => {
+  const bundle = inCase('fdb-missing');
+  const mac = bundle.inventory.nodes[0]?.annotations[BACKEND_DATA] ?? '';
+  const nodes = bundle.inventory.nodes.map((node) =>
+    node.name === 'node-3' ? { ...node, annotations: { ...node.annotations, [BACKEND_DATA]: mac } } : node,
+  );
+  const { findings, acquitted } = evaluated(peerEntriesWrong, { ...bundle, inventory: { ...bundle.inventory, nodes } });
+  expect(findings).toEqual([]);
+  expect(acquitted.filter(({ place }) => place === 'node/node-2')).toEqual([]);
 });

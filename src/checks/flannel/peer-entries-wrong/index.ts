@@ -98,7 +98,10 @@ function rightEntries(name: string, facts: Facts, flannel: readonly FlannelNode[
   ]);
 }
 
-/** The peers that are reached through the tunnel. With DirectRouting flannel routes those on the same link past it. */
+/**
+ * The peers that are reached through the tunnel. With DirectRouting flannel routes those on the same link past it. Of peers
+ * with the same MAC address only one can have an entry: that is another check's finding.
+ */
 function tunnelPeers(
   name: string,
   dev: string,
@@ -107,7 +110,8 @@ function tunnelPeers(
 ): readonly FlannelNode[] {
   const isDirect = ({ podCIDR, publicIp }: FlannelNode): boolean =>
     routes.some((route) => route.dst === podCIDR && route.table === 'main' && route.gateway === publicIp && route.dev !== dev);
-  return flannel.filter((peer) => peer.node.name !== name && !isDirect(peer));
+  const isUnique = ({ vtepMac }: FlannelNode): boolean => flannel.filter((other) => other.vtepMac === vtepMac).length === 1;
+  return flannel.filter((peer) => peer.node.name !== name && !isDirect(peer) && isUnique(peer));
 }
 
 function wrongFdb(entries: readonly FdbEntry[], dev: string, peer: FlannelNode): readonly Wrong[] {

@@ -4,7 +4,7 @@ import type { Citation } from '../../../model/finding.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
-import { flannelNodes, netConf } from '../../kit/flannel.ts';
+import { flannelNodes, flannelPodOn, netConf } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, UDP_SOCKETS } from '../../kit/readings.ts';
@@ -78,8 +78,10 @@ function judgeNode(
   const thief = sockets.find(({ port, process }) => port === expected.port && process !== null);
   if (overlay === null || !overlay.up) {
     if (thief !== undefined) return [portTaken(node, thief, overlay, expected)];
-    const runsFlannel = flannelNodes(inventory).some((own) => own.node.name === node);
-    return runsFlannel ? [deviceDown(node, overlay)] : [];
+    const own = flannelNodes(inventory).find((candidate) => candidate.node.name === node);
+    // Where flannel itself does not run, that is the finding, and this only its consequence.
+    const isRunning = own !== undefined && !['missing', 'not-ready'].includes(flannelPodOn(inventory, own.node).state);
+    return isRunning ? [deviceDown(node, overlay)] : [];
   }
   const { vxlan } = overlay;
   if (vxlan === null) return [];
