@@ -26,9 +26,17 @@ const ROOT = join(import.meta.dirname, '..');
 
 type Placed = { readonly fault: string; readonly at: Partial<At> };
 
-/** What a check is captured with: the kinds of probes and the ConfigMaps it looks at, the namespaces whose pods it does, its cases. */
+/** The lists of the inventory that are left out of a case unless its check looks at them. */
+const LISTED = ['pods', 'services', 'endpoints', 'policies', 'namespaces', 'warnings'] as const;
+type Listed = (typeof LISTED)[number];
+
+/**
+ * What a check is captured with: the kinds of probes, the objects and ConfigMaps it looks at, the namespaces whose pods it
+ * does where not all are needed, its cases.
+ */
 type Captured = {
   readonly probes?: readonly string[];
+  readonly objects?: readonly Listed[];
   readonly configs?: readonly string[];
   readonly pods?: readonly string[];
   readonly cases: Readonly<Record<string, readonly Placed[]>>;
@@ -185,9 +193,9 @@ async function diagnoseWith(lab: Lab, placed: readonly Placed[]): Promise<Bundle
 
 /**
  * What a check reads of a bundle: its own readings, the probes of the kinds that it looks at with their evidence, the
- * nodes, and the ConfigMaps that it asks for.
+ * nodes, and the objects and ConfigMaps that it asks for.
  */
-function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [], pods = [] }: Captured): Bundle {
+function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], objects = [], configs = [], pods = [] }: Captured): Bundle {
   const probes = bundle.plan.probes.filter(({ check: kind }) => kinds.includes(kind));
   const places = new Map(bundle.plan.probes.map((probe, index) => [String(index), probes.indexOf(probe)]));
   const readings = Object.values(check.collect as Readings).flatMap((reading) => readingMoments(reading).map(({ key }) => key));
@@ -198,10 +206,8 @@ function trimmed(bundle: Bundle, check: Check, { probes: kinds = [], configs = [
       ...bundle.inventory,
       cluster: 'lab',
       apiServer: 'https://10.28.0.2:6443',
-      pods: bundle.inventory.pods.filter(({ namespace }) => pods.includes(namespace)),
-      services: [],
-      endpoints: [],
-      namespaces: [],
+      ...Object.fromEntries(LISTED.filter((list) => !objects.includes(list)).map((list) => [list, []])),
+      pods: bundle.inventory.pods.filter(({ namespace }) => objects.includes('pods') || pods.includes(namespace)),
       configs: Object.fromEntries(Object.entries(bundle.inventory.configs).filter(([name]) => configs.includes(name))),
     },
     plan: { ...bundle.plan, checks: [check.id], probes },
@@ -245,7 +251,8 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
   return evidence;
 }
 
-function readme({ probes = [], pods = [], cases }: Captured): string {
+function readme({ probes = [], objects = [], pods = [], cases }: Captured): string {
+  const kept = [...objects, ...(pods.length === 0 ? [] : [`pods in ${pods.join(', ')}`])];
   const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
   const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
   const rows = Object.entries(cases).map(([title, placed]) => {
@@ -260,7 +267,7 @@ function readme({ probes = [], pods = [], cases }: Captured): string {
 The probes are those of ${probes.map((kind) => `\`${kind}\``).join(', ')}, numbered anew, without fping's account of single replies.`;
   return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes
 (Linux ${kernel}, iproute2 ${version(['ip', '-V'])}, fping ${version(['fping', '-v'])}), reduced to what this check reads: the Nodes and its own readings,
-untouched. ${pods.length === 0 ? 'Pods, Services' : `Pods but for those of ${pods.join(', ')}, Services`} and everything else are left out.${probes.length === 0 ? '' : probing}
+untouched. ${kept.length === 0 ? 'Pods, Services and everything else are left out.' : `Of the other objects there are: ${kept.join('; ')}.`}${probes.length === 0 ? '' : probing}
 
 | case | what was done, with the lab's fault |
 | --- | --- |

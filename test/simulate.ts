@@ -114,6 +114,10 @@ function createNode(index: number): Node & { readonly ip: string } {
     annotations: { 'flannel.alpha.coreos.com/backend-type': 'vxlan' },
     labels: {},
     providerID: null,
+    conditions: [],
+    kubelet: '',
+    kernel: '',
+    runtime: '',
   };
 }
 
@@ -131,6 +135,15 @@ function createPod(namespace: string, name: string, node: Node, host: number, la
     labels,
     owner: null,
     ports: [{ port: 7410, protocol: 'TCP' }],
+    workload: null,
+    containers: [],
+    conditions: [],
+    startedAt: null,
+    deleteBy: null,
+    graceSeconds: 30,
+    dnsPolicy: 'ClusterFirst',
+    dnsConfig: null,
+    runtimeClass: null,
   };
 }
 
@@ -147,13 +160,25 @@ function createInventory(nodes: readonly Node[]): Inventory {
   ];
   const https = [{ name: 'https', port: 6443, protocol: 'TCP' as const }];
   const endpoints: Endpoint[] = [
-    { namespace: 'default', service: 'kubernetes', ip: '10.28.0.2', ports: https, ready: true, node: null, pod: null },
+    {
+      namespace: 'default',
+      service: 'kubernetes',
+      ip: '10.28.0.2',
+      ports: https,
+      ready: true,
+      serving: true,
+      terminating: false,
+      node: null,
+      pod: null,
+    },
     ...coredns.map((pod) => ({
       namespace: 'kube-system',
       service: 'kube-dns',
       ip: pod.ip ?? '',
       ports: dns,
       ready: true,
+      serving: true,
+      terminating: false,
       node: pod.node,
       pod: pod.name,
     })),
@@ -187,6 +212,8 @@ function createInventory(nodes: readonly Node[]): Inventory {
     policies: [],
     namespaces: [],
     configs: {},
+    warnings: [],
+    readAt: '',
     gaps: [],
   };
 }

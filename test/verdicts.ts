@@ -36,6 +36,8 @@ export function emptyBundle(run: Verdict['run']): Bundle {
       policies: [],
       namespaces: [],
       configs: {},
+      warnings: [],
+      readAt: '',
       gaps: [],
     },
     plan: { nodes: [], checks: [], probes: [], omitted: [] },

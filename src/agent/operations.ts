@@ -8,6 +8,7 @@ import { runExchanges } from './exchange.ts';
 import { readFiles } from './files.ts';
 import { type Pings, ping } from './ping.ts';
 import { findPodProcess } from './pod-process.ts';
+import { readPodCounters, readPodState } from './pods.ts';
 import { fromHere, fromInside } from './transport.ts';
 
 /** The catalogue's own readings: the only commands and files that the agent runs and reads, each written as JSON. */
@@ -103,6 +104,18 @@ const OPERATIONS: Operations = {
     if (pid === null) throw new Error(`no process of pod ${uid} on this node`);
     workplace.pod = pid;
     report(task.key, printed(['find', uid], pid, startedMs));
+  },
+  async pods({ what }, { task, bounds, workplace, report, startedMs }) {
+    // What is read has to be there before the worker gives the operation up.
+    const limits = { deadlineMs: bounds.deadlineMs / 2, now };
+    const runIn = async (pid: number, argv: readonly string[]): Promise<string | null> => {
+      const ran = await runCommand(['nsenter', `--net=/proc/${pid}/ns/net`, '--', ...argv], bounds, workplace.processes);
+      return ran.exitCode === 0 ? ran.stdout : null;
+    };
+    const value = what === 'counters' ? await readPodCounters('/proc', limits) : await readPodState('/proc', limits, runIn);
+    const evidence = printed(['pods', what], value, startedMs);
+    const isTooLong = evidence.stdout.length > bounds.maxBytes;
+    report(task.key, isTooLong ? { ...evidence, stdout: '', exitCode: null, truncated: true } : evidence);
   },
   async enter() {
     throw new Error('this agent is inside a pod already');

@@ -116,10 +116,12 @@ describe.each(checks)('%s', (folder, check) => {
   });
 
   test('makes whole findings about things that are there', () => {
-    const nodes = new Set(healthy.inventory.nodes.map(({ name }) => name));
+    const { nodes, pods, services, policies } = healthy.inventory;
+    const workloads = pods.flatMap(({ workload }) => workload ?? []);
+    const there = new Set([...nodes, ...pods, ...services, ...policies, ...workloads].map(({ name }) => name));
     for (const finding of found.flat()) {
       expect(Finding.parse(finding)).toEqual(finding);
-      expect(nodes).toContain(finding.entity.name);
+      expect(there).toContain(finding.entity.name);
       expect(finding.evidence).not.toEqual([]);
       expect(finding.severity === 'info' || finding.at.length > 0).toBe(true);
     }

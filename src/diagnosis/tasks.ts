@@ -94,6 +94,7 @@ export function readingTasks(collects: readonly Readings[], moment: Moment, upli
 function readingOperation(reading: Reading, uplink: Uplink | null): Task['operation'] | null {
   if ('argv' in reading) return { op: 'run', in: reading.in, argv: [...reading.argv] };
   if ('files' in reading) return { op: 'read', in: reading.in, files: [...reading.files] };
+  if ('what' in reading) return { op: 'pods', in: 'node', what: reading.what };
   return uplink === null ? null : { op: 'own-address', in: 'node', ...uplink };
 }
 

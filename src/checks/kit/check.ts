@@ -10,14 +10,18 @@ import { messageOf } from '../../model/text.ts';
 /**
  * One reading on a node. `argv` runs as it stands, without a shell; `files` are read by the agent itself (`*` matches
  * within one directory), from the host's root file system. `in` is the network namespace: the node's own or that of
- * netcheck's probe pod. `when`: `start` before the sweep (the plan may need it), `sweep` beside it, `end` after it,
- * `both` before and after it. `asks` is a question on the node's link, with values that only the run knows: who else
- * answers for the node's own address.
+ * netcheck's probe pod; `pods` reads all pods of the node at once (see kit/pods.ts). `when`: `start` before the sweep (the
+ * plan may need it), `sweep` beside it, `end` after it, `both` before and after it. `asks` is a question on the node's
+ * link, with values that only the run knows: who else answers for the node's own address.
  */
 export type Reading = {
-  readonly in: 'node' | 'pod';
   readonly when?: 'start' | 'sweep' | 'end' | 'both';
-} & ({ readonly argv: readonly string[] } | { readonly files: readonly string[] } | { readonly asks: 'own-address' });
+} & (
+  | { readonly in: 'node' | 'pod'; readonly argv: readonly string[] }
+  | { readonly in: 'node' | 'pod'; readonly files: readonly string[] }
+  | { readonly in: 'node'; readonly asks: 'own-address' }
+  | { readonly in: 'pods'; readonly what: 'counters' | 'state' }
+);
 
 export type Readings = Readonly<Record<string, Reading>>;
 

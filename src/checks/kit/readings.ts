@@ -88,10 +88,17 @@ export const UDP_SOCKETS = { in: 'node', argv: ['ss', '-H', '-lunp'] } as const 
 /** Who else answers ARP for the node's own address, on its uplink. Read beside the sweep, since it takes a while. */
 export const OWN_ADDRESS = { in: 'node', asks: 'own-address' } as const satisfies Reading;
 
+/** Connections that pods did not accept, up to the beginning of the run; `PODS` has them as they are at its end. */
+export const POD_COUNTERS = { in: 'pods', when: 'start', what: 'counters' } as const satisfies Reading;
+
+/** Processes, listening sockets, addresses, routes, devices and resolvers of all pods, when the sweep is over. */
+export const PODS = { in: 'pods', when: 'end', what: 'state' } as const satisfies Reading;
+
 /** What is run, read or asked, in the words of a command line. */
 export function readingText(reading: Reading): string {
   if ('argv' in reading) return reading.argv.join(' ');
-  return 'files' in reading ? `cat ${reading.files.join(' ')}` : "arping -D of the node's own address";
+  if ('files' in reading) return `cat ${reading.files.join(' ')}`;
+  return 'what' in reading ? `${reading.what} of every pod's network namespace` : "arping -D of the node's own address";
 }
 /** What flannel tells the CNI plugin about this node; written when flannel has its lease. */
 export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env'] } as const satisfies Reading;

@@ -14,17 +14,26 @@ type ApiCall = {
   readonly contentType?: string;
 };
 
-/** A list, as far as it could be read: `unread` counts the items that were not as expected, `problem` says why. */
-export type Listed<T> = { readonly items: readonly T[]; readonly unread: number; readonly problem: string };
+/**
+ * A list, as far as it could be read: `unread` counts the items that were not as expected, `problem` says why; `isCut` when
+ * there were more than were asked for.
+ */
+export type Listed<T> = {
+  readonly items: readonly T[];
+  readonly unread: number;
+  readonly problem: string;
+  readonly isCut: boolean;
+};
 
 export type Api = {
   /** Reads with retries (429, 5xx, a connection that was cut) as long as the deadline allows. */
   readonly get: <S extends z.ZodType>(path: string, schema: S, signal: AbortSignal) => Promise<ClusterResult<z.output<S>>>;
-  /** Reads a list page by page; starts again once when its continue token has expired. */
+  /** Reads a list page by page, up to `most` items; starts again once when its continue token has expired. */
   readonly list: <S extends z.ZodType>(
     path: string,
     schema: S,
     signal: AbortSignal,
+    most?: number,
   ) => Promise<ClusterResult<Listed<z.output<S>>>>;
   /** Writes, once. */
   readonly send: <S extends z.ZodType>(call: ApiCall, schema: S, signal: AbortSignal) => Promise<ClusterResult<z.output<S>>>;
@@ -151,7 +160,7 @@ export function createApi({ login, timeoutMs }: ApiOptions): Api {
       const result = await read(path, limit.signal, limit.deadline);
       return result.ok ? parse(result.value, schema) : result;
     },
-    async list(path, schema, signal) {
+    async list(path, schema, signal, most = Number.POSITIVE_INFINITY) {
       const limit = limited(signal);
       const items: z.output<typeof schema>[] = [];
       let unread = 0;
@@ -180,7 +189,8 @@ export function createApi({ login, timeoutMs }: ApiOptions): Api {
           }
         }
         token = page.value.metadata?.continue ?? '';
-        if (token === '') return { ok: true, value: { items, unread, problem } };
+        const isCut = token !== '' && items.length + unread >= most;
+        if (token === '' || isCut) return { ok: true, value: { items, unread, problem, isCut } };
       }
     },
     async send(call, schema, signal) {

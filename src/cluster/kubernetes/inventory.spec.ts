@@ -46,6 +46,23 @@ async function read(from = cluster): Promise<Inventory> {
   return Inventory.parse(inventory.value);
 }
 
+const BARE_CONTAINER = {
+  kind: 'container',
+  id: null,
+  image: '',
+  state: 'unknown',
+  reason: '',
+  message: '',
+  ready: false,
+  restarts: 0,
+  startedAt: null,
+  last: null,
+  readiness: null,
+  liveness: null,
+  startup: null,
+  preStop: null,
+} as const;
+
 test('every object is reduced to the model, with the defaults of the API', async () => {
   const put = (...objects: KubeObject[]) => objects.map((one) => small.api.put(one));
   const [node] = put(
@@ -173,6 +190,10 @@ test('every object is reduced to the model, with the defaults of the API', async
         annotations: {},
         labels: {},
         providerID: 'x://1',
+        conditions: [],
+        kubelet: '',
+        kernel: '',
+        runtime: '',
       },
     ],
     pods: [
@@ -202,6 +223,18 @@ test('every object is reduced to the model, with the defaults of the API', async
           { port: 8080, protocol: 'TCP' },
           { name: 'dns', port: 53, protocol: 'UDP' },
         ],
+        workload: { kind: 'ReplicaSet', name: 'web-1' },
+        containers: [
+          { ...BARE_CONTAINER, name: 'a' },
+          { ...BARE_CONTAINER, name: 'b' },
+        ],
+        conditions: [{ type: 'Ready', status: 'False', reason: '', message: '', since: null }],
+        startedAt: null,
+        deleteBy: '2026-01-01T00:00:00Z',
+        graceSeconds: 30,
+        dnsPolicy: 'ClusterFirst',
+        dnsConfig: null,
+        runtimeClass: null,
       },
     ],
     services: [
@@ -225,6 +258,8 @@ test('every object is reduced to the model, with the defaults of the API', async
         ip: '172.27.1.9',
         ports: [{ port: 8080, protocol: 'TCP' }],
         ready: false,
+        serving: false,
+        terminating: false,
         node: 'node-1',
         pod: 'web',
       },
@@ -234,6 +269,8 @@ test('every object is reduced to the model, with the defaults of the API', async
         ip: '192.0.2.1',
         ports: [{ port: 8080, protocol: 'TCP' }],
         ready: true,
+        serving: true,
+        terminating: false,
         node: null,
         pod: null,
       },
@@ -271,11 +308,135 @@ test('every object is reduced to the model, with the defaults of the API', async
       labels: name === 'labelled' ? { team: 'net' } : {},
     })),
     configs: { 'kube-system/coredns': { Corefile: '.:53 {}' }, 'kube-system/kube-proxy': {} },
+    warnings: [],
+    readAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     gaps: [],
   });
   expect(
     requests.filter((url) => url.includes('configmaps') && !/configmaps\/(kube-flannel-cfg|coredns|kube-proxy)$/.test(url)),
   ).toEqual([]);
+});
+
+test('of a pod: its containers with their probes and hooks, its workload, how it resolves names', async () => {
+  const terminated = { reason: 'Error', exitCode: 1, finishedAt: '2026-11-20T10:00:00Z', containerID: 'containerd://old' };
+  small.api.put(
+    object(
+      'v1',
+      'Pod',
+      {
+        name: 'shop-5f7c9-abcde',
+        namespace: 'default',
+        labels: { 'pod-template-hash': '5f7c9' },
+        ownerReferences: [{ kind: 'ReplicaSet', name: 'shop-5f7c9', controller: true }],
+      },
+      {
+        spec: {
+          terminationGracePeriodSeconds: 5,
+          dnsPolicy: 'None',
+          dnsConfig: { nameservers: ['192.0.2.53'], options: [{ name: 'ndots', value: '2' }, { name: 'edns0' }] },
+          runtimeClassName: 'gvisor',
+          containers: [
+            {
+              name: 'app',
+              image: 'shop:1',
+              readinessProbe: { httpGet: { path: '/healthz', port: 'http' } },
+              livenessProbe: { tcpSocket: { port: 8080 }, timeoutSeconds: 3, periodSeconds: 7, failureThreshold: 9 },
+              startupProbe: { exec: { command: ['test'] } },
+              lifecycle: { preStop: { exec: { command: ['/bin/sh', '-c', 'sleep 15; nginx -s quit'] } } },
+            },
+            { name: 'side', lifecycle: { preStop: { sleep: { seconds: 8 } } }, readinessProbe: { grpc: { port: 9000 } } },
+            { name: 'last', lifecycle: { preStop: { exec: { command: ['/app/stop', '--asleep 3'] } } } },
+          ],
+          initContainers: [{ name: 'setup' }],
+        },
+        status: {
+          startTime: '2026-11-20T09:00:00Z',
+          containerStatuses: [
+            {
+              name: 'app',
+              containerID: 'containerd://new',
+              ready: false,
+              restartCount: 4,
+              state: { waiting: { reason: 'CrashLoopBackOff', message: 'x'.repeat(400) } },
+              lastState: { terminated },
+            },
+            { name: 'side', containerID: 'cri-o://side', ready: true, state: { running: { startedAt: '2026-11-20T09:01:00Z' } } },
+          ],
+          initContainerStatuses: [{ name: 'setup', state: { terminated: { reason: 'Completed', exitCode: 0 } } }],
+        },
+      },
+    ),
+  );
+  const [pod] = (await read()).pods.filter(({ namespace }) => namespace === 'default');
+  const defaults = { path: null, timeoutSeconds: 1, periodSeconds: 10, failureThreshold: 3 };
+  expect(pod).toMatchObject({
+    owner: { kind: 'ReplicaSet', name: 'shop-5f7c9' },
+    workload: { kind: 'Deployment', name: 'shop' },
+    startedAt: '2026-11-20T09:00:00Z',
+    deleteBy: null,
+    graceSeconds: 5,
+    dnsPolicy: 'None',
+    dnsConfig: { nameservers: ['192.0.2.53'], searches: [], options: ['ndots:2', 'edns0'] },
+    runtimeClass: 'gvisor',
+    containers: [
+      {
+        ...BARE_CONTAINER,
+        name: 'app',
+        id: 'new',
+        image: 'shop:1',
+        state: 'waiting',
+        reason: 'CrashLoopBackOff',
+        message: `${'x'.repeat(300)}…`,
+        restarts: 4,
+        last: { id: 'old', reason: 'Error', exitCode: 1, at: '2026-11-20T10:00:00Z' },
+        readiness: { ...defaults, kind: 'http', port: 'http', path: '/healthz' },
+        liveness: { kind: 'tcp', port: 8080, path: null, timeoutSeconds: 3, periodSeconds: 7, failureThreshold: 9 },
+        startup: { ...defaults, kind: 'exec', port: null },
+        preStop: { kind: 'exec', seconds: 15 },
+      },
+      {
+        ...BARE_CONTAINER,
+        name: 'side',
+        id: 'side',
+        state: 'running',
+        ready: true,
+        startedAt: '2026-11-20T09:01:00Z',
+        readiness: { ...defaults, kind: 'grpc', port: 9000 },
+        preStop: { kind: 'sleep', seconds: 8 },
+      },
+      { ...BARE_CONTAINER, name: 'last', preStop: { kind: 'exec', seconds: null } },
+      { ...BARE_CONTAINER, name: 'setup', kind: 'init', state: 'terminated', reason: 'Completed' },
+    ],
+  });
+});
+
+test('Warning events of the last hour are kept, the newest first, in either form', async () => {
+  const ago = (minutes: number): string => new Date(Date.now() - minutes * 60_000).toISOString();
+  const event = (name: string, rest: object): void =>
+    void small.api.put(
+      object(
+        'v1',
+        'Event',
+        { name: name.toLowerCase(), namespace: 'default' },
+        {
+          type: 'Warning',
+          involvedObject: { kind: 'Pod', namespace: 'default', name: 'web' },
+          reason: name,
+          message: 'it failed',
+          ...rest,
+        },
+      ),
+    );
+  const [first, last, once] = [ago(50), ago(5), ago(2)];
+  event('Unhealthy', { source: { component: 'kubelet' }, count: 7, firstTimestamp: first, lastTimestamp: last });
+  event('Normal', { type: 'Normal', lastTimestamp: last });
+  event('Old', { lastTimestamp: ago(61) });
+  event('New', { reportingComponent: 'scheduler', eventTime: ago(9), series: { count: 3, lastObservedTime: once } });
+  const about = { namespace: 'default', kind: 'Pod', name: 'web', message: 'it failed' };
+  expect((await read()).warnings).toEqual([
+    { ...about, reason: 'New', source: 'scheduler', count: 3, firstSeen: expect.any(String), lastSeen: once },
+    { ...about, reason: 'Unhealthy', source: 'kubelet', count: 7, firstSeen: first, lastSeen: last },
+  ]);
 });
 
 function fill(count: number): void {

@@ -1,4 +1,4 @@
-import type { Inventory, InventoryGap } from '../../model/inventory.ts';
+import type { Inventory, InventoryGap, Warning } from '../../model/inventory.ts';
 import type { ClusterResult } from '../port.ts';
 import type { Api, Listed } from './api.ts';
 import {
@@ -10,6 +10,7 @@ import {
   PodObject,
   ServiceObject,
   VersionObject,
+  WarningObject,
 } from './objects.ts';
 
 /** The only ConfigMaps that are read, by name: never a list, so that no secret in another one passes through. */
@@ -19,6 +20,11 @@ const CONFIG_MAPS = [
   'kube-system/coredns',
   'kube-system/kube-proxy',
 ];
+
+/** Warning events are read up to this many, and kept for so long and up to so many: the newest. */
+const MAX_EVENTS = 5000;
+const KEPT_MS = 3_600_000;
+const MAX_WARNINGS = 1000;
 
 type InventoryContext = {
   readonly api: Api;
@@ -38,18 +44,21 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
       gaps.push({ what, reason: result.fault.message });
       return [];
     }
-    const { items, unread, problem } = result.value;
+    const { items, unread, problem, isCut } = result.value;
+    if (isCut) gaps.push({ what, reason: `there are more than the ${items.length + unread} that were read` });
     if (unread > 0) gaps.push({ what, reason: `${unread} of ${unread + items.length} could not be read: ${problem}` });
     return items;
   }
 
-  const [nodes, pods, services, slices, policies, namespaces, version, ...configs] = await Promise.all([
+  const readAt = new Date();
+  const [nodes, pods, services, slices, policies, namespaces, warnings, version, ...configs] = await Promise.all([
     api.list('/api/v1/nodes', NodeObject, signal),
     all('pods', api.list('/api/v1/pods', PodObject, signal)),
     all('services', api.list('/api/v1/services', ServiceObject, signal)),
     all('endpointslices', api.list('/apis/discovery.k8s.io/v1/endpointslices', EndpointSliceObject, signal)),
     all('networkpolicies', api.list('/apis/networking.k8s.io/v1/networkpolicies', NetworkPolicyObject, signal)),
     all('namespaces', api.list('/api/v1/namespaces', NamespaceObject, signal)),
+    all('events', api.list('/api/v1/events?fieldSelector=type%3DWarning', WarningObject, signal, MAX_EVENTS)),
     api.get('/version', VersionObject, signal),
     ...CONFIG_MAPS.map(async (key) => {
       const [namespace, name] = key.split('/');
@@ -82,7 +91,17 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
       policies: [...policies],
       namespaces: [...namespaces],
       configs: Object.fromEntries(configs.filter((entry) => entry !== null)),
+      warnings: recent(warnings, readAt),
+      readAt: readAt.toISOString(),
       gaps: gaps.sort((a, b) => (a.what < b.what ? -1 : 1)),
     },
   };
+}
+
+/** Events that were seen in the last hour, the newest first. What has no time that can be read is old. */
+function recent(warnings: readonly Warning[], readAt: Date): Warning[] {
+  return warnings
+    .filter(({ lastSeen }) => Date.parse(lastSeen) >= readAt.getTime() - KEPT_MS)
+    .sort((a, b) => Date.parse(b.lastSeen) - Date.parse(a.lastSeen))
+    .slice(0, MAX_WARNINGS);
 }

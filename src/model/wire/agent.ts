@@ -65,6 +65,10 @@ export const Operation = z.discriminatedUnion('op', [
     count: z.int(),
     everyMs: z.int(),
   }),
+  /**
+   * Reads the network namespaces of all pods: `counters` of connections that were not accepted, or their whole `state`.
+   */
+  z.strictObject({ op: z.literal('pods'), in: z.literal('node'), what: z.enum(['counters', 'state']) }),
   /** Says how many datagrams of each tag arrived since `listen`. */
   z.strictObject({ op: z.literal('heard'), in: z.enum(['node', 'pod']) }),
 ]);
@@ -111,3 +115,76 @@ export const DatagramCounts = z.record(z.string(), z.int());
 export type DatagramCounts = z.infer<typeof DatagramCounts>;
 export const SendOutcome = z.strictObject({ sent: DatagramCounts, errors: z.record(z.string(), z.string()) });
 export type SendOutcome = z.infer<typeof SendOutcome>;
+
+/** Connections that a namespace's listening sockets could not take since it was made: TcpExt of /proc/PID/net/netstat. */
+const ListenCounters = z.strictObject({ overflows: z.int(), drops: z.int() });
+
+/** What the agent prints, as JSON, for `pods` with `counters`, by namespace (`net:[4026532393]`). `cut` says what was left out. */
+export const PodCounters = z.strictObject({ counters: z.record(z.string(), ListenCounters), cut: z.array(z.string()) });
+export type PodCounters = z.infer<typeof PodCounters>;
+
+/**
+ * A process in a pod's namespace. `start` is in clock ticks since boot and tells apart processes that get the same id;
+ * `uid` (of the pod) and `container` are from its cgroup, null for a process that is in none of a pod's.
+ */
+export const PodProcess = z.strictObject({
+  pid: z.int(),
+  start: z.int(),
+  ageS: z.int(),
+  comm: z.string(),
+  exe: z.string(),
+  uid: z.string().nullable(),
+  container: z.string().nullable(),
+});
+export type PodProcess = z.infer<typeof PodProcess>;
+
+/** A listening socket. `queued` is what waits in it: connections to accept (tcp), bytes (udp). */
+export const PodListener = z.strictObject({
+  proto: z.enum(['tcp', 'udp']),
+  ip: z.string(),
+  port: z.int(),
+  queued: z.int(),
+  holder: PodProcess.nullable(),
+});
+export type PodListener = z.infer<typeof PodListener>;
+
+/**
+ * A network namespace that is not the node's own. `pid` is a process in it; `groups` are its processes by cgroup;
+ * `addresses` without those of loopback and link; `devices` without the loopback device, null what its /sys does not
+ * show; `resolv` is null when the pod has no such file; `unread` what could not be read, or not whole.
+ */
+export const PodNamespace = z.strictObject({
+  netns: z.string(),
+  pid: z.int(),
+  groups: z.array(z.strictObject({ processes: z.int(), oldest: PodProcess })),
+  listeners: z.array(PodListener),
+  listening: ListenCounters.nullable(),
+  addresses: z.array(z.string()),
+  routes: z.array(z.strictObject({ dst: z.string(), via: z.string().nullable(), dev: z.string(), rejects: z.boolean() })),
+  neighbours: z.array(z.strictObject({ ip: z.string(), dev: z.string(), mac: z.string().nullable() })),
+  devices: z.array(
+    z.strictObject({
+      name: z.string(),
+      up: z.boolean().nullable(),
+      iflink: z.int().nullable(),
+      mac: z.string().nullable(),
+      mtu: z.int().nullable(),
+    }),
+  ),
+  resolv: z
+    .strictObject({ nameservers: z.array(z.string()), searches: z.array(z.string()), options: z.array(z.string()) })
+    .nullable(),
+  unread: z.array(z.string()),
+});
+export type PodNamespace = z.infer<typeof PodNamespace>;
+
+/**
+ * What the agent prints, as JSON, for `pods` with `state`. `backlogs` are of namespaces whose listening sockets have
+ * overflowed: their lines of `ss -lnt`, and the limit net.core.somaxconn there.
+ */
+export const PodState = z.strictObject({
+  namespaces: z.array(PodNamespace),
+  backlogs: z.record(z.string(), z.strictObject({ sockets: z.string(), somaxconn: z.int().nullable() })),
+  cut: z.array(z.string()),
+});
+export type PodState = z.infer<typeof PodState>;

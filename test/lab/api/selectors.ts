@@ -41,6 +41,14 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   'metadata.name': ['metadata', 'name'],
   'metadata.namespace': ['metadata', 'namespace'],
 };
+/** Source: kubernetes pkg/registry/core/event/strategy.go, ToSelectableFields. */
+const EVENT_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  type: ['type'],
+  reason: ['reason'],
+  'involvedObject.kind': ['involvedObject', 'kind'],
+  'involvedObject.namespace': ['involvedObject', 'namespace'],
+  'involvedObject.name': ['involvedObject', 'name'],
+};
 const POD_FIELDS: Readonly<Record<string, readonly string[]>> = {
   'spec.nodeName': ['spec', 'nodeName'],
   'status.phase': ['status', 'phase'],
@@ -48,7 +56,8 @@ const POD_FIELDS: Readonly<Record<string, readonly string[]>> = {
 
 /** Compiles a field selector over the fields that a real server supports for the type, of which there are few. */
 export function fieldSelector(text: string, type: ResourceType): Predicate | Failure {
-  const fields = type.resource === 'pods' ? { ...FIELDS, ...POD_FIELDS } : FIELDS;
+  const own = { pods: POD_FIELDS, events: EVENT_FIELDS }[type.resource] ?? {};
+  const fields: Readonly<Record<string, readonly string[]>> = { ...FIELDS, ...own };
   const terms: Predicate[] = [];
   for (const term of text.split(',').filter((part) => part !== '')) {
     const match = /^([\w.]+)(!=|==|=)(.*)$/.exec(term);

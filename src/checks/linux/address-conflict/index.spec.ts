@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { evaluated, findingsIn, readCase, said, withReading } from '../../../../test/fixtures.ts';
 import type { Bundle } from '../../../model/bundle.ts';
+import { Pod } from '../../../model/inventory.ts';
 import { addressConflict } from './index.ts';
 
 const inCase = (name: string) => readCase('linux/address-conflict', name);
@@ -84,7 +85,7 @@ test('a machine of ours is named', () => {
   const inventory = {
     ...healthy.inventory,
     pods: [
-      {
+      Pod.parse({
         namespace: 'default',
         name: 'vm-1',
         uid: 'u1',
@@ -97,7 +98,7 @@ test('a machine of ours is named', () => {
         labels: {},
         owner: null,
         ports: [],
-      },
+      }),
     ],
   };
   const [byPod] = findingsIn(addressConflict, answered('node-2', IP, pod.mac)({ ...healthy, inventory }));
