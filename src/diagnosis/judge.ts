@@ -15,6 +15,7 @@ import type { Probe } from '../model/probe.ts';
 import type { LayerState, NotChecked, Status, Verdict, VerdictFinding } from '../model/verdict.ts';
 import { classify, type Judged } from './classify.ts';
 import { evaluate, parseNode } from './evaluate.ts';
+import { meshOf } from './mesh.ts';
 import { findingKey, type Reconciled, reconcile } from './reconcile.ts';
 import { probeResults } from './results.ts';
 import { createSymptomDirection, scopeOf } from './scope.ts';
@@ -94,6 +95,7 @@ function compose(
     expectedDenied: judged.filter(({ meaning }) => meaning === 'denied').length,
     missedLossPercent: missedLoss(judged),
   };
+  const mesh = meshOf(bundle, judged);
   const verdict: Omit<Verdict, 'headline'> = {
     schema: 'netcheck.verdict/v1',
     run: bundle.run,
@@ -121,6 +123,7 @@ function compose(
     layers: layerStates(judged, causes.map(({ finding }) => finding.layer).concat(located.map((item) => item.layer))),
     checked,
     notChecked: [...notChecked],
+    ...(mesh === undefined ? {} : { mesh }),
   };
   return { ...verdict, headline: headlineOf(verdict) };
 }

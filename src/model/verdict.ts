@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Entity } from './entity.ts';
 import { Citation, RemedyOffer, Severity } from './finding.ts';
 import { LAYERS, Layer } from './layer.ts';
+import { Mesh } from './mesh.ts';
 import { How } from './probe.ts';
 
 /** What a run was asked. */
@@ -70,7 +71,8 @@ export type LayerState = z.infer<typeof LayerState>;
  * The verdict of one run: the object that `--output json` prints and that every formatter gets. `alternatives` is
  * empty unless several smallest sets of causes explain the symptoms equally well; then it lists them, as indices into
  * `causes`. `checked` says how much evidence there was and, in percent, the steady loss on one path that it could have
- * missed. Durations are milliseconds; times are ISO 8601 in UTC.
+ * missed. `mesh` is there for the whole cluster where anything was measured between its nodes. Durations are
+ * milliseconds; times are ISO 8601 in UTC.
  */
 export const Verdict = z.strictObject({
   schema: z.literal('netcheck.verdict/v1'),
@@ -105,6 +107,7 @@ export const Verdict = z.strictObject({
     missedLossPercent: z.number().nullable(),
   }),
   notChecked: z.array(NotChecked),
+  mesh: Mesh.optional(),
 });
 export type Verdict = z.infer<typeof Verdict>;
 

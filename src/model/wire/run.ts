@@ -47,6 +47,12 @@ export type Run = {
   readonly deliveryFault: string | null;
 };
 
-export const VerdictKind = defineKind({ name: 'verdict', version: 1, schema: Verdict });
+/** Version 1 had no mesh. */
+export const VerdictKind = defineKind({
+  name: 'verdict',
+  version: 2,
+  schema: Verdict,
+  previous: { schema: Verdict.omit({ mesh: true }), upgrade: (verdict) => verdict },
+});
 export const ProgressKind = defineKind({ name: 'progress', version: 1, schema: Progress });
 export const ProposalsKind = defineKind({ name: 'remedy proposals', version: 1, schema: z.array(RemedyProposal) });
