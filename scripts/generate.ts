@@ -84,6 +84,7 @@ function formatted(path: string, text: string): string {
 type Schema = {
   readonly type?: string;
   readonly const?: string;
+  readonly enum?: readonly string[];
   readonly description?: string;
   readonly default?: string | number | boolean | readonly unknown[] | Readonly<Record<string, unknown>>;
   readonly minimum?: number;
@@ -110,7 +111,8 @@ function settingsTables(): string {
 }
 
 /** What may be written as the value of a setting, in words. */
-function valuesOf({ type, const: only, minimum, maximum, items, anyOf, properties }: Schema): string {
+function valuesOf({ type, const: only, enum: words, minimum, maximum, items, anyOf, properties }: Schema): string {
+  if (words !== undefined) return words.map((word) => `\`${word}\``).join(' or ');
   if (anyOf !== undefined) return anyOf.map(valuesOf).join(' or ');
   if (only !== undefined) return `\`${only}\``;
   if (properties !== undefined) return `{${Object.keys(properties).join(', ')}}`;

@@ -15,10 +15,12 @@ function problems(text: string, env: Record<string, string> = environment, role:
 test('the smallest file gives a complete configuration with safe defaults', () => {
   const expected: Config = {
     slack: {
+      mode: 'http',
       port: 3000,
       apiUrl: 'https://slack.com/api/',
       externallySharedChannels: [],
       signingSecret: 's3cret',
+      appToken: '',
       botToken: 'xoxb-1',
     },
     redis: { url: 'redis://127.0.0.1:6379' },
@@ -142,4 +144,20 @@ test('a worker that is to run remedies needs the key to verify approvals and the
     'netcheck.yaml:4:3: remedies are enabled, but "publicKeyFile" is missing: without it no approval can be verified',
     'netcheck.yaml:4:3: remedies are enabled, but "auditFile" is missing: what cannot be audited does not happen',
   ]);
+});
+
+test('Socket Mode needs an app-level token and no signing secret', () => {
+  const text = 'slack: {mode: socket}\nclusters: {prod: {}}';
+  const token = { NETCHECK_SLACK_BOT_TOKEN: 'xoxb-1' };
+  expect(problems(text, token)).toEqual([
+    'environment: NETCHECK_SLACK_APP_TOKEN is not set: it has to hold the app-level token of the Slack app with the scope connections:write, xapp-… (Basic Information)',
+  ]);
+  expect(problems(text, { ...token, NETCHECK_SLACK_APP_TOKEN: 'xoxb-1' })).toEqual([
+    'environment: NETCHECK_SLACK_APP_TOKEN is no app-level token: it has to begin with "xapp-"',
+  ]);
+  expect(problems('slack: {mode: sockets}\nclusters: {prod: {}}')).toEqual([
+    'netcheck.yaml:1:15: slack.mode has to be "http" or "socket", not the text "sockets"',
+  ]);
+  const read = readConfig(text, { ...token, NETCHECK_SLACK_APP_TOKEN: 'xapp-1' }, 'bot');
+  expect(read.ok && read.value.slack).toMatchObject({ mode: 'socket', appToken: 'xapp-1', signingSecret: '' });
 });

@@ -58,12 +58,18 @@ export type ClusterConfig = z.infer<typeof ClusterConfig>;
 export const FileConfig = z.strictObject({
   slack: z
     .strictObject({
+      mode: z
+        .enum(['http', 'socket'])
+        .default('http')
+        .describe(
+          'How commands and clicks come: over HTTP to the bot, or over connections that the bot opens (Socket Mode), which needs no way in from the Internet.',
+        ),
       port: z
         .int()
         .min(0)
         .max(65_535)
         .default(3000)
-        .describe('TCP port on which the bot takes requests from Slack, at /slack/events.'),
+        .describe('TCP port on which the bot takes requests from Slack, at /slack/events. Not used in Socket Mode.'),
       apiUrl: z
         .url({ protocol: /^https?$/ })
         .default('https://slack.com/api/')
@@ -147,10 +153,14 @@ export type FileConfig = z.infer<typeof FileConfig>;
 /** What comes from the environment, and for whom it is required. */
 export const ENVIRONMENT = {
   NETCHECK_SLACK_SIGNING_SECRET: {
-    for: 'bot',
+    for: 'bot over HTTP',
     about: 'the signing secret of the Slack app (Basic Information → App Credentials)',
   },
   NETCHECK_SLACK_BOT_TOKEN: { for: 'bot', about: 'the bot token of the Slack app, xoxb-… (OAuth & Permissions)' },
+  NETCHECK_SLACK_APP_TOKEN: {
+    for: 'bot in Socket Mode',
+    about: 'the app-level token of the Slack app with the scope connections:write, xapp-… (Basic Information)',
+  },
   NETCHECK_APPROVAL_KEY: {
     for: 'bot with remedies',
     about: 'the Ed25519 private key that approvals are signed with, as PEM or base64 of a PEM',
@@ -164,7 +174,9 @@ export type Role = 'bot' | 'worker' | 'all';
 
 /** The configuration that a process runs with. `slack` is null for a worker: it has no Slack secrets. */
 export type Config = Omit<FileConfig, 'slack' | 'redis'> & {
-  readonly slack: (FileConfig['slack'] & { readonly signingSecret: string; readonly botToken: string }) | null;
+  readonly slack:
+    | (FileConfig['slack'] & { readonly signingSecret: string; readonly appToken: string; readonly botToken: string })
+    | null;
   readonly redis: { readonly url: string };
   /** PEM, for the bot when remedies are on. */
   readonly approvalKey: string | null;
@@ -200,7 +212,7 @@ export function readConfig(
   const read = FileConfig.safeParse(document.toJS() ?? {});
   const problems = read.success ? [] : read.error.issues.flatMap((issue) => explain(issue, document.contents, lines));
   if (read.success) problems.push(...contradictions(read.data, role, document.contents, lines));
-  problems.push(...missingSecrets(environment, role, read.success && read.data.remedies.enabled));
+  problems.push(...missingSecrets(environment, role, read.success ? read.data : null));
   problems.sort((a, b) => (a.at?.line ?? Infinity) - (b.at?.line ?? Infinity) || (a.at?.column ?? 0) - (b.at?.column ?? 0));
   if (!read.success || problems.length > 0) return fail(problems);
   const { slack, redis, ...rest } = read.data;
@@ -212,6 +224,7 @@ export function readConfig(
         : {
             ...slack,
             signingSecret: environment['NETCHECK_SLACK_SIGNING_SECRET'] ?? '',
+            appToken: environment['NETCHECK_SLACK_APP_TOKEN'] ?? '',
             botToken: environment['NETCHECK_SLACK_BOT_TOKEN'] ?? '',
           },
     redis: { url: withPassword(redis.url, environment['NETCHECK_REDIS_PASSWORD']) },
@@ -263,20 +276,31 @@ function contradictions(config: FileConfig, role: Role, root: Node | null, lines
   return problems;
 }
 
+/** What a process needs from the environment. Without a configuration that can be read, only what every bot needs. */
 function missingSecrets(
   environment: Readonly<Record<string, string | undefined>>,
   role: Role,
-  remedies: boolean,
+  config: FileConfig | null,
 ): ConfigProblem[] {
   if (role === 'worker') return [];
   const problems: ConfigProblem[] = [];
+  const mode = config?.slack.mode ?? 'http';
+  const isNeeded = {
+    bot: true,
+    'bot over HTTP': mode === 'http',
+    'bot in Socket Mode': mode === 'socket',
+    'bot with remedies': config?.remedies.enabled === true,
+    optional: false,
+  } as const;
   for (const [name, { for: needed, about }] of Object.entries(ENVIRONMENT)) {
+    if (!isNeeded[needed]) continue;
     const value = environment[name] ?? '';
-    const required = needed === 'bot' || (needed === 'bot with remedies' && remedies);
-    if (required && value === '') problems.push({ at: null, path: name, message: `is not set: it has to hold ${about}` });
-    else if (required && name === 'NETCHECK_SLACK_BOT_TOKEN' && !value.startsWith('xox')) {
+    if (value === '') problems.push({ at: null, path: name, message: `is not set: it has to hold ${about}` });
+    else if (name === 'NETCHECK_SLACK_BOT_TOKEN' && !value.startsWith('xox')) {
       problems.push({ at: null, path: name, message: 'is no Slack token: it has to begin with "xoxb-"' });
-    } else if (required && name === 'NETCHECK_APPROVAL_KEY' && !isEd25519(value, 'private')) {
+    } else if (name === 'NETCHECK_SLACK_APP_TOKEN' && !value.startsWith('xapp-')) {
+      problems.push({ at: null, path: name, message: 'is no app-level token: it has to begin with "xapp-"' });
+    } else if (name === 'NETCHECK_APPROVAL_KEY' && !isEd25519(value, 'private')) {
       problems.push({
         at: null,
         path: name,

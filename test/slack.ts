@@ -5,6 +5,7 @@ import { createEmulator } from 'emulate';
 import { z } from 'zod';
 import { freePort } from './redis.ts';
 import { slackFaults } from './slack-limits.ts';
+import { createSocketMode } from './socket-mode.ts';
 import { until } from './until.ts';
 
 /** The scopes that the Slack app asks for: the emulator refuses everything else. */
@@ -23,6 +24,7 @@ export const SCOPES = [
 
 export const SIGNING_SECRET = 'a-signing-secret';
 export const BOT_TOKEN = 'xoxb-test';
+export const APP_TOKEN = 'xapp-test';
 const BOT_USER = 'U0NETCHECK0';
 
 /** What Slack says of a user besides their name. */
@@ -186,6 +188,11 @@ export async function startSlack(world: {
       const members = groups.get(parameters.get('usergroup') ?? '');
       return members === undefined ? { ok: false, error: 'no_such_subteam' } : { ok: true, users: members };
     }
+    if (method === 'apps.connections.open') {
+      return authorization === `Bearer ${APP_TOKEN}`
+        ? { ok: true, url: socketMode.link() }
+        : { ok: false, error: 'invalid_auth' };
+    }
     if (method === 'views.open') {
       views.push(JSON.parse(parameters.get('view') ?? '{}'));
       return { ok: true, view: { id: 'V1' } };
@@ -225,6 +232,7 @@ export async function startSlack(world: {
   const address = proxy.address();
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
   const url = `http://127.0.0.1:${address.port}`;
+  const socketMode = createSocketMode(proxy, url);
 
   const idOf = (ids: ReadonlyMap<string, string>, name: string): string => {
     const id = ids.get(name);
@@ -245,6 +253,8 @@ export async function startSlack(world: {
     user: (name: string) => idOf(userIds, name),
     channel: (name: string) => idOf(channelIds, name),
     calls,
+    /** The side of Slack that a bot in Socket Mode talks to. */
+    socketMode,
     views,
     /** What was sent to Slack and would have been refused there. */
     refusedBlocks,
@@ -275,6 +285,7 @@ export async function startSlack(world: {
       };
     },
     close: async () => {
+      socketMode.close();
       proxy.closeAllConnections();
       proxy.close();
       await once(proxy, 'close');
@@ -303,6 +314,44 @@ export function signed(
 
 /** What Slack shows whoever typed a command: the HTTP status of the answer, and its text. */
 export type CommandAnswer = { readonly status: number; readonly text: string; readonly ms: number };
+
+/** Somebody at a keyboard in that workspace, whose commands go to whichever bot is connected over Socket Mode. */
+export function createSocketHands(slack: TestSlack) {
+  const who = (user: string) => ({ user: { id: slack.user(user), team_id: slack.team }, team: { id: slack.team } });
+  return {
+    /** Types `/netcheck TEXT`; resolves with what only that person is told, by whichever way it comes. */
+    command: async (text: string, { user, channel }: { readonly user: string; readonly channel: string }): Promise<string> => {
+      const response = slack.responseUrl();
+      const answered = slack.socketMode.deliver('slash_commands', {
+        command: '/netcheck',
+        text,
+        user_id: slack.user(user),
+        team_id: slack.team,
+        channel_id: slack.channel(channel),
+        trigger_id: randomUUID(),
+        response_url: response.url,
+      });
+      const inPlace = answered.then((payload) => z.object({ text: z.string() }).parse(payload).text);
+      return Promise.any([inPlace, response.said(15_000)]);
+    },
+    /** Presses a button; resolves with what only that person is told. */
+    click: async (
+      button: { readonly action_id: string; readonly value: string },
+      { user, channel }: { readonly user: string; readonly channel: string },
+    ): Promise<string> => {
+      const response = slack.responseUrl();
+      await slack.socketMode.deliver('interactive', {
+        type: 'block_actions',
+        ...who(user),
+        channel: { id: slack.channel(channel) },
+        trigger_id: randomUUID(),
+        response_url: response.url,
+        actions: [{ type: 'button', block_id: 'b', ...button }],
+      });
+      return response.said();
+    },
+  };
+}
 
 /** Somebody at a keyboard in that workspace, whose commands and clicks go to the bot on that port. */
 export function createHands(slack: TestSlack, port: number) {

@@ -7,7 +7,7 @@ import { type Config, FileConfig } from '../src/config.ts';
 import { createWorker, type Diagnose, type Remediate, type WorkerProcess, type WorkerTuning } from '../src/jobs/worker.ts';
 import type { Log } from '../src/store/redis.ts';
 import { startRedis } from './redis.ts';
-import { BOT_TOKEN, type ChannelTraits, createHands, SIGNING_SECRET, startSlack, type UserTraits } from './slack.ts';
+import { APP_TOKEN, BOT_TOKEN, type ChannelTraits, createHands, SIGNING_SECRET, startSlack, type UserTraits } from './slack.ts';
 import { emptyBundle, plansFor, readVerdict } from './verdicts.ts';
 
 /** Everything that netcheck waits for, in milliseconds short enough for tests. */
@@ -22,6 +22,7 @@ export const FAST: Partial<BotTuning> = {
   settleMs: 150,
   rememberMs: 60_000,
   sweepMs: 100,
+  socketPauseMs: 50,
 };
 
 export const FAST_WORKER: Partial<WorkerTuning> = {
@@ -82,7 +83,14 @@ export async function createWorld(
   });
   const config: Config = {
     ...file,
-    slack: { ...file.slack, port: 0, apiUrl: slack.apiUrl, signingSecret: SIGNING_SECRET, botToken: BOT_TOKEN },
+    slack: {
+      ...file.slack,
+      port: 0,
+      apiUrl: slack.apiUrl,
+      signingSecret: SIGNING_SECRET,
+      appToken: APP_TOKEN,
+      botToken: BOT_TOKEN,
+    },
     redis: { url: redis.url },
     remedies: { ...file.remedies, publicKeyFile, auditFile: join(directory, 'audit.jsonl') },
     approvalKey: keys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
@@ -103,7 +111,8 @@ export async function createWorld(
       const process = createBot(config, { log, tuning: { ...FAST, ...tuning } });
       const { port } = await process.start();
       stops.push(process.stop);
-      return { ...createHands(slack, port), process, port };
+      // Port 0 is nobody's: over Socket Mode nothing is sent to the bot.
+      return { ...createHands(slack, port ?? 0), process, port: port ?? 0 };
     },
     /** Starts a worker of the cluster `lab`. */
     worker: async (

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { App, HTTPReceiver } from '@slack/bolt';
+import { App, HTTPReceiver, type Receiver } from '@slack/bolt';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
@@ -29,6 +29,7 @@ import { status } from './listeners/status.ts';
 import { createSender, DELIVERY, type DeliveryTuning } from './sender.ts';
 import { type ClusterStores, fromAMomentAgo, type Services } from './services.ts';
 import { clientOptions, createSlackApi, type SlackCall, slackLogger } from './slack-api.ts';
+import { createSocketDoor } from './socket-door.ts';
 import { createTracker } from './tracker.ts';
 
 /** How often and how long, in milliseconds; the parts that are not in the configuration. */
@@ -39,9 +40,14 @@ export type BotTuning = DeliveryTuning & {
   readonly sweepMs: number;
   /** How long starting waits for Slack and Redis. */
   readonly startMs: number;
+  /** Pause before a Socket Mode connection that failed is tried again. */
+  readonly socketPauseMs: number;
 };
 
-const TUNING: BotTuning = { ...DELIVERY, rememberMs: 60_000, sweepMs: 1_000, startMs: 30_000 };
+const TUNING: BotTuning = { ...DELIVERY, rememberMs: 60_000, sweepMs: 1_000, startMs: 30_000, socketPauseMs: 1_000 };
+
+/** Slack takes up to ten Socket Mode connections of an app: two of each replica leave room for several. */
+const SOCKETS = 2;
 
 const MOMENT_MS = 500;
 
@@ -49,8 +55,11 @@ export type BotDependencies = { readonly log: Log; readonly tuning?: Partial<Bot
 
 /** A running bot. `stop` ends it gracefully: what was taken is answered, what is being sent is sent. */
 export type BotProcess = {
-  /** Resolves with the port when requests are taken; rejects, in words, when Slack does not accept the token. */
-  readonly start: () => Promise<{ readonly port: number }>;
+  /**
+   * Resolves when requests are taken, with the port, null in Socket Mode; rejects, in words, when Slack does not accept
+   * a token.
+   */
+  readonly start: () => Promise<{ readonly port: number | null }>;
   readonly stop: () => Promise<void>;
 };
 
@@ -67,7 +76,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
   const tuning = { ...TUNING, ...dependencies.tuning };
   let stopper: (() => Promise<void>) | null = null;
 
-  async function start(): Promise<{ readonly port: number }> {
+  async function start(): Promise<{ readonly port: number | null }> {
     const { slack } = config;
     if (slack === null) throw new Error('the bot was started with the configuration of a worker');
     const call = createSlackApi({ token: slack.botToken, apiUrl: slack.apiUrl, timeoutMs: tuning.timeoutMs, log });
@@ -92,16 +101,9 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       log,
     };
 
-    const receiver = new HTTPReceiver({
-      signingSecret: slack.signingSecret,
-      // The front door has verified the signature already, and nothing else leads here: the receiver never listens.
-      signatureVerification: false,
-      endpoints: ENDPOINT,
-      customPropertiesExtractor: (request) => ({ arrivedAt: 'arrivedAt' in request ? request.arrivedAt : performance.now() }),
-      logger: slackLogger(log),
-    });
+    const way = slack.mode === 'http' ? overHttp(slack, redis, log) : overSockets(slack, redis, tuning, log);
     const app = new App({
-      receiver,
+      receiver: way.receiver,
       // The identity is known from `auth.test`; who sent a request is decided by `authorize`, not here.
       authorize: async () => ({ botToken: slack.botToken, botUserId: self.user, teamId: self.team }),
       deferInitialization: true,
@@ -124,16 +126,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     );
     await app.init();
 
-    const door = createFrontDoor({
-      signingSecret: slack.signingSecret,
-      isFirstSeen: (signature) => isFirstSeen(redis, signature),
-      handle: receiver.requestListener,
-      log,
-      now: Date.now,
-    });
-    door.listen(slack.port);
-    await once(door, 'listening');
-    const { port } = door.address() as AddressInfo;
+    const port = await way.open();
 
     subscriber.on('message', (channel: string, id: string) => {
       if (channel === botKeys.outboxWake) return sender.wake();
@@ -147,12 +140,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     tracker.start();
 
     stopper = async () => {
-      const closed = once(door, 'close');
-      door.close();
-      door.closeIdleConnections();
-      await Promise.race([Promise.allSettled(underWay), delay(4_000, undefined, { ref: false })]);
-      door.closeAllConnections();
-      await closed;
+      await way.close(() => Promise.race([Promise.allSettled(underWay), delay(4_000, undefined, { ref: false })]));
       closeRedis(subscriber);
       await tracker.stop();
       await sender.stop();
@@ -160,7 +148,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       closeRedis(redis);
       log.info({}, 'bot stopped');
     };
-    log.info({ port, team: self.team, clusters: [...stores.keys()] }, 'bot started');
+    log.info({ mode: slack.mode, port, team: self.team, clusters: [...stores.keys()] }, 'bot started');
     return { port };
   }
 
@@ -170,6 +158,82 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       const stop = stopper;
       stopper = null;
       await stop?.();
+    },
+  };
+}
+
+/** A way by which commands and clicks come. `close` takes nothing new, and waits for what is under way. */
+type Way = {
+  readonly receiver: Receiver;
+  readonly open: () => Promise<number | null>;
+  readonly close: (settle: () => Promise<unknown>) => Promise<void>;
+};
+
+type SlackConfig = NonNullable<Config['slack']>;
+
+function overHttp(slack: SlackConfig, redis: Redis, log: Log): Way {
+  const receiver = new HTTPReceiver({
+    signingSecret: slack.signingSecret,
+    // The front door has verified the signature already, and nothing else leads here: the receiver never listens.
+    signatureVerification: false,
+    endpoints: ENDPOINT,
+    customPropertiesExtractor: (request) => ({ arrivedAt: 'arrivedAt' in request ? request.arrivedAt : performance.now() }),
+    logger: slackLogger(log),
+  });
+  const door = createFrontDoor({
+    signingSecret: slack.signingSecret,
+    isFirstSeen: (signature) => isFirstSeen(redis, signature),
+    handle: receiver.requestListener,
+    log,
+    now: Date.now,
+  });
+  return {
+    receiver,
+    open: async () => {
+      door.listen(slack.port);
+      await once(door, 'listening');
+      return (door.address() as AddressInfo).port;
+    },
+    close: async (settle) => {
+      const closed = once(door, 'close');
+      door.close();
+      door.closeIdleConnections();
+      await settle();
+      door.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function overSockets(slack: SlackConfig, redis: Redis, tuning: BotTuning, log: Log): Way {
+  let app: App | null = null;
+  const door = createSocketDoor({
+    appToken: slack.appToken,
+    apiUrl: slack.apiUrl,
+    timeoutMs: tuning.timeoutMs,
+    sockets: SOCKETS,
+    pauseMs: tuning.socketPauseMs,
+    isFirstSeen: (envelope) => isFirstSeen(redis, envelope),
+    handle: async ({ body, ack, arrivedAt }) => app?.processEvent({ body, ack, customProperties: { arrivedAt } }),
+    log,
+  });
+  return {
+    receiver: {
+      init: (instance) => {
+        app = instance;
+      },
+      start: door.open,
+      stop: door.close,
+    },
+    open: async () => {
+      await door.open();
+      return null;
+    },
+    close: async (settle) => {
+      // An answer needs its connection: those under way first, then whatever came in the meantime, by its response URL.
+      await settle();
+      await door.close();
+      await settle();
     },
   };
 }

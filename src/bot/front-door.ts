@@ -73,27 +73,28 @@ async function receive(
     options.log.warn({}, 'a request with a wrong signature was refused');
     return refuse(response, 401);
   }
-  const first = await isFirst(options, signature);
-  if (first === 'unknown')
-    return say(
-      response,
-      body,
-      'Not accepted: Redis cannot be reached, so netcheck can neither queue nor remember anything. Nothing was started.',
-    );
-  if (first === 'no')
-    return say(
-      response,
-      body,
-      'This request reached netcheck twice and was carried out once. If nothing appears, send it again.',
-    );
+  const first = await isFirst(options.isFirstSeen, signature);
+  if (first === 'unknown') return say(response, body, NO_REDIS);
+  if (first === 'no') return say(response, body, TWICE);
   options.handle(Object.assign(request, { rawBody: body, arrivedAt }), response);
 }
 
-async function isFirst(options: FrontDoorOptions, signature: string): Promise<'yes' | 'no' | 'unknown'> {
+/** What somebody is told whose request can be neither queued nor remembered. */
+export const NO_REDIS =
+  'Not accepted: Redis cannot be reached, so netcheck can neither queue nor remember anything. Nothing was started.';
+
+/** What somebody is told whose request came twice. */
+export const TWICE = 'This request reached netcheck twice and was carried out once. If nothing appears, send it again.';
+
+/** Whether a request is seen for the first time; `unknown` when that cannot be found out in time. */
+export async function isFirst(
+  isFirstSeen: FrontDoorOptions['isFirstSeen'],
+  signature: string,
+): Promise<'yes' | 'no' | 'unknown'> {
   const { promise: late, resolve } = Promise.withResolvers<'unknown'>();
   const timer = setTimeout(() => resolve('unknown'), 1_500);
   try {
-    return await Promise.race([options.isFirstSeen(signature).then((first) => (first ? 'yes' : 'no')), late]);
+    return await Promise.race([isFirstSeen(signature).then((first) => (first ? 'yes' : 'no')), late]);
   } catch {
     return 'unknown';
   } finally {

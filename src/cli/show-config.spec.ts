@@ -27,6 +27,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const SECRETS = {
   NETCHECK_SLACK_SIGNING_SECRET: 'signing-canary',
   NETCHECK_SLACK_BOT_TOKEN: 'xoxb-token-canary',
+  NETCHECK_SLACK_APP_TOKEN: 'xapp-token-canary',
   NETCHECK_APPROVAL_KEY: makeApprovalKeys().privateKey,
   NETCHECK_REDIS_PASSWORD: 'password-canary',
   LOG_LEVEL: undefined,
@@ -38,8 +39,9 @@ test('shows what is configured, with every default, and which secrets are set, b
   expect(stdout.split('\n').filter((line) => line.startsWith('#'))).toEqual([
     `# ${file} is fine for: netcheck all`,
     '# From the environment:',
-    '#   NETCHECK_SLACK_SIGNING_SECRET  set (for the bot)',
+    '#   NETCHECK_SLACK_SIGNING_SECRET  set (for the bot over HTTP)',
     '#   NETCHECK_SLACK_BOT_TOKEN       set (for the bot)',
+    '#   NETCHECK_SLACK_APP_TOKEN       set (for the bot in Socket Mode)',
     '#   NETCHECK_APPROVAL_KEY          set (for the bot with remedies)',
     '#   NETCHECK_REDIS_PASSWORD        set (optional)',
     '#   LOG_LEVEL                      not set (optional)',

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { ENVIRONMENT, type Role } from '../config.ts';
+import { ENVIRONMENT, FileConfig, type Role } from '../config.ts';
 import { nearNames } from '../model/near-names.ts';
 import { configFile, loadConfig } from './settings.ts';
 import { UsageError } from './usage-error.ts';
@@ -11,7 +11,9 @@ export function showConfig(options: Readonly<Record<string, unknown>>): number {
   const file = configFile(options);
   const role = roleOf(options['for']);
   const { slack, redis, approvalKey: _approvalKey, ...rest } = loadConfig(file, role);
-  const { signingSecret: _signingSecret, botToken: _botToken, ...shown } = slack ?? { signingSecret: '', botToken: '' };
+  // What the file may hold, and nothing else of it: secrets come from the environment only.
+  const inFile = Object.keys(FileConfig.shape.slack.unwrap().shape);
+  const shown = Object.fromEntries(Object.entries(slack ?? {}).filter(([key]) => inFile.includes(key)));
   const url = new URL(redis.url);
   url.password = '';
   const environment = Object.entries(ENVIRONMENT).map(([name, { for: needed }]) => {
