@@ -133,6 +133,17 @@ const TABLE: Readonly<Record<string, Captured>> = {
     probes: ['full-size-packets', 'node-to-node', 'pod-to-pod'],
     cases: { healthy: [], 'at-a-node': on('path-mtu-black-hole') },
   },
+  'dns-server-error': {
+    probes: ['cluster-dns'],
+    objects: ['services'],
+    pods: ['kube-system'],
+    cases: { healthy: [], servfail: on('coredns-servfail'), refused: on('coredns-refused'), nxdomain: on('coredns-nxdomain') },
+  },
+  'dns-fails-across-nodes': {
+    probes: ['cluster-dns'],
+    objects: ['services'],
+    cases: { healthy: [], 'one-node-cut-off': on('vxlan-port-blocked') },
+  },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

@@ -2,6 +2,8 @@ import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
+import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
+import { dnsServerError } from './dns/dns-server-error/index.ts';
 import { flannelNotRunning } from './flannel/flannel-not-running/index.ts';
 import { peerEntriesWrong } from './flannel/peer-entries-wrong/index.ts';
 import { publicAddressWrong } from './flannel/public-address-wrong/index.ts';
@@ -39,6 +41,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'flannel/vxlan-port-blocked': vxlanPortBlocked,
   'flannel/vxlan-settings-mismatch': vxlanSettingsMismatch,
   'linux/address-conflict': addressConflict,
+  'dns/dns-fails-across-nodes': dnsFailsAcrossNodes,
+  'dns/dns-server-error': dnsServerError,
 };
 
 /** Every kind of probe, by its folder. */

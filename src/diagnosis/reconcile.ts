@@ -6,6 +6,7 @@ import { cheapestCovers } from './cover.ts';
 import type { Evaluation } from './evaluate.ts';
 import { createHarmsStep, type HarmsStep } from './explain.ts';
 import { locate, type Segment, type Tracer } from './locate.ts';
+import { targetSockets } from './trace.ts';
 
 /** What the findings and the symptoms amount to. `alternatives` are indices into `causes`, see model/verdict.ts. */
 export type Reconciled = {
@@ -81,13 +82,22 @@ function explainedBy(finding: Finding, symptoms: readonly Judged[], trace: Trace
   const explained = new Set<number>();
   if (finding.harms.length === 0) return explained;
   symptoms.forEach((symptom, index) => {
-    if (symptom.meaning === 'error') return;
+    if (symptom.meaning === 'error') {
+      if (isOfProcess(finding) && targetSockets(trace(symptom.probe)).some((step) => harmsStep(finding, step)))
+        explained.add(index);
+      return;
+    }
     if (finding.partial && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
     // What stops every packet is no explanation for losing some of them.
     if (!finding.partial && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;
     if (trace(symptom.probe).any.some((step) => harmsStep(finding, step))) explained.add(index);
   });
   return explained;
+}
+
+/** An error that the target itself answered with is explained only by what is wrong with the process that answered. */
+function isOfProcess({ at }: Finding): boolean {
+  return at.every(({ point }) => point === 'socket');
 }
 
 /** Successes, by the places that they pass. */
@@ -122,7 +132,14 @@ function createWitnesses(judged: readonly Judged[], trace: Tracer): Witnesses {
 function isContradicted(finding: Finding, witnesses: Witnesses, harmsStep: HarmsStep): boolean {
   if (finding.partial) return false;
   const places = [...new Set(finding.at.map(({ place }) => place))];
-  return witnesses.of(places).some(({ probe }) => witnesses.trace(probe).sure.some((step) => harmsStep(finding, step)));
+  // An error shows that packets pass, not that the process which answered with it is in order.
+  const isOfService = isOfProcess(finding);
+  return witnesses
+    .of(places)
+    .some(
+      ({ probe, meaning }) =>
+        !(isOfService && meaning === 'error') && witnesses.trace(probe).sure.some((step) => harmsStep(finding, step)),
+    );
 }
 
 /** The smallest sets among the causes, where there is more than one; else nothing. */

@@ -99,11 +99,11 @@ export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly S
 
 /** What a failed probe casts suspicion on: a refusal was decided by something that looks into packets. */
 export function suspectSteps({ result, meaning }: Judged, trace: Trace): readonly Step[] {
-  if (meaning === 'error') return targetSocket(trace);
+  if (meaning === 'error') return targetSockets(trace);
   return isRefusal(result.how) ? trace.any.filter(({ hop }) => FILTERS.has(hop.point)) : trace.any;
 }
 
-/** The last step of the request: the process, or the absence of one, on the target. */
-function targetSocket({ paths }: Trace): readonly Step[] {
+/** The last step of the request, in each of its alternatives: the process, or the absence of one, on the target. */
+export function targetSockets({ paths }: Trace): readonly Step[] {
   return paths.request.flatMap((steps) => steps.slice(-1));
 }

@@ -39,7 +39,7 @@ function others(lab: Handle, pod: LabPod): LabPod[] {
 }
 
 /** One CoreDNS of two: DNS works, with lost redundancy. */
-function degraded(lab: Handle, at: At, layer: 'L3' | 'DNS' | 'L4'): Expectation {
+function degraded(lab: Handle, at: At, layer: 'L3' | 'L4'): Expectation {
   const { node } = victim(lab, at);
   return { status: 'degraded', layer, codes: [], located: { layer }, nodes: [node] };
 }
@@ -93,18 +93,60 @@ export const corednsBlackholed: Fault = {
   expects: (lab, at) => degraded(lab, at, 'L3'),
 };
 
-export const corednsServfail: Fault = {
-  name: 'coredns-servfail',
-  row: 'D2',
-  title: 'one CoreDNS pod answers SERVFAIL for the names of the cluster',
-  placement: 'node',
-  async inject(lab, at) {
-    const pod = victim(lab, at);
-    await end(lab, pod, 'coredns');
-    await lab.sh(
-      pod.node,
-      `sed '/local-zone\\|local-data/d' /run/lab/build/coredns.conf > /tmp/servfail.conf
-cat >> /tmp/servfail.conf <<'END'
+/** One CoreDNS pod whose configuration is another: it answers every question for a name of the cluster with an error. */
+function answering(name: string, title: string, rcode: string, code: string, changed: string): Fault {
+  const configuration = `/tmp/${name}.conf`;
+  return {
+    name,
+    row: 'D2',
+    title,
+    placement: 'node',
+    async inject(lab, at) {
+      const pod = victim(lab, at);
+      await end(lab, pod, 'coredns');
+      await lab.sh(
+        pod.node,
+        `{ ${changed}
+} > ${configuration}
+ip netns exec ${pod.network?.netns} coredns -d -c ${configuration} </dev/null >/dev/null 2>&1 &
+mount --bind /run/lab/build/${pod.network?.netns}.container /proc/$!/cgroup
+until dig +tries=1 +timeout=1 @${pod.ip} kubernetes.default.svc.${CLUSTER.domain} | grep -q ${rcode}; do :; done`,
+      );
+      return {};
+    },
+    async prove(lab, at) {
+      const pod = victim(lab, at);
+      await expectPackets(lab, {
+        pass: [ping(at.peer, pod.ip), tcp(at.peer, pod.ip, 9153), ...others(lab, pod).map((other) => dns(at.peer, other.ip))],
+        fail: [dns(at.peer, pod.ip), dns(pod.node, pod.ip)],
+      });
+    },
+    async heal(lab, at) {
+      const pod = victim(lab, at);
+      await end(lab, pod, 'coredns');
+      await end(lab, pod, 'coredns-metrics');
+      await lab.sh(pod.node, `rm -f ${configuration}`);
+      await start(lab, pod);
+    },
+    expects: (lab, at) => {
+      const pod = victim(lab, at);
+      return {
+        status: 'degraded',
+        layer: 'DNS',
+        codes: [{ code, node: `${pod.namespace}/${pod.name}` }],
+        nodes: [pod.name],
+        mentions: [rcode, `on ${pod.node}`],
+      };
+    },
+  };
+}
+
+export const corednsServfail = answering(
+  'coredns-servfail',
+  'one CoreDNS pod answers SERVFAIL for the names of the cluster',
+  'SERVFAIL',
+  'dns-servfail',
+  `sed '/local-zone\\|local-data/d' /run/lab/build/coredns.conf; cat <<'END'
 auth-zone:
   name: "${CLUSTER.domain}."
   primary: 127.0.0.1
@@ -112,25 +154,21 @@ auth-zone:
   for-upstream: yes
   fallback-enabled: no
 END
-ip netns exec ${pod.network?.netns} coredns -d -c /tmp/servfail.conf </dev/null >/dev/null 2>&1 &
-mount --bind /run/lab/build/${pod.network?.netns}.container /proc/$!/cgroup
-until dig +tries=1 +timeout=1 @${pod.ip} kubernetes.default.svc.${CLUSTER.domain} | grep -q SERVFAIL; do :; done`,
-    );
-    return {};
-  },
-  async prove(lab, at) {
-    const pod = victim(lab, at);
-    await expectPackets(lab, {
-      pass: [ping(at.peer, pod.ip), tcp(at.peer, pod.ip, 9153), ...others(lab, pod).map((other) => dns(at.peer, other.ip))],
-      fail: [dns(at.peer, pod.ip), dns(pod.node, pod.ip)],
-    });
-  },
-  async heal(lab, at) {
-    const pod = victim(lab, at);
-    await end(lab, pod, 'coredns');
-    await end(lab, pod, 'coredns-metrics');
-    await lab.sh(pod.node, 'rm -f /tmp/servfail.conf');
-    await start(lab, pod);
-  },
-  expects: (lab, at) => degraded(lab, at, 'DNS'),
-};
+`,
+);
+
+export const corednsRefused = answering(
+  'coredns-refused',
+  'one CoreDNS pod answers REFUSED for the names of the cluster',
+  'REFUSED',
+  'dns-refused',
+  "sed 's|access-control: .*|access-control: 0.0.0.0/0 refuse|' /run/lab/build/coredns.conf",
+);
+
+export const corednsNxdomain = answering(
+  'coredns-nxdomain',
+  'one CoreDNS pod answers NXDOMAIN for the names of the cluster: it has none of them',
+  'NXDOMAIN',
+  'dns-nxdomain',
+  "sed '/local-data: .* IN A /d' /run/lab/build/coredns.conf",
+);

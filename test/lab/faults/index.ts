@@ -5,7 +5,7 @@ import { nearNames } from '../../../src/model/near-names.ts';
 import { messageOf } from '../../../src/model/text.ts';
 import type { Handle } from '../handle.ts';
 import { agentHangs, agentMissing, execDropped, execForbidden } from './agents.ts';
-import { corednsBlackholed, corednsDown, corednsServfail } from './dns.ts';
+import { corednsBlackholed, corednsDown, corednsNxdomain, corednsRefused, corednsServfail } from './dns.ts';
 import type { At, Fault } from './fault.ts';
 import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
 import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
@@ -93,6 +93,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     corednsDown,
     corednsBlackholed,
     corednsServfail,
+    corednsRefused,
+    corednsNxdomain,
     kubernetesServiceRulesMissing,
     networkPolicyDefaultDeny,
     rackCutNode,

@@ -83,7 +83,7 @@ export const vxlanPortBlocked = rackFault({
       pass: [ping(at.node, lab.node(at.peer).ip), ...between(lab, at)],
       fail: [ping(at.node, lab.node(at.peer).bridgeIp), ping(at.peer, podIp(lab, 'web', at.node))],
     }),
-  expects: (_lab, at) => failedBy('vxlan-port-blocked', 'L4', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('vxlan-port-blocked', 'L4', at, { lost: 'both', risks: ['dns-fails-across-nodes'] }),
 });
 
 export const vxlanPortBlockedOneWay = rackFault({
