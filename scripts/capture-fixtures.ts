@@ -144,6 +144,16 @@ const TABLE: Readonly<Record<string, Captured>> = {
     objects: ['services'],
     cases: { healthy: [], 'one-node-cut-off': on('vxlan-port-blocked') },
   },
+  'route-leads-astray': {
+    probes: ['node-to-node', 'node-to-pod-network', 'pod-to-pod'],
+    cases: {
+      healthy: [],
+      'blackhole-route': between('blackhole-route'),
+      'policy-rule': between('policy-rule-steals'),
+      'container-network': on('container-network-steals'),
+    },
+  },
+  'bridge-down': { cases: { healthy: [], down: on('bridge-down') } },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

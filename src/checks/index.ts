@@ -13,9 +13,11 @@ import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.t
 import type { Check } from './kit/check.ts';
 import type { ProbeKind } from './kit/probe.ts';
 import { addressConflict } from './linux/address-conflict/index.ts';
+import { bridgeDown } from './linux/bridge-down/index.ts';
 import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
 import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
+import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { fullSizePackets } from './mesh/full-size-packets/index.ts';
 import { icmpFiltered } from './mesh/icmp-filtered/index.ts';
@@ -43,6 +45,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/address-conflict': addressConflict,
   'dns/dns-fails-across-nodes': dnsFailsAcrossNodes,
   'dns/dns-server-error': dnsServerError,
+  'linux/route-leads-astray': routeLeadsAstray,
+  'linux/bridge-down': bridgeDown,
 };
 
 /** Every kind of probe, by its folder. */

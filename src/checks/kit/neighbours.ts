@@ -25,3 +25,11 @@ export function parseNeighbours(evidence: Evidence): Parsed<readonly Neighbour[]
     })),
   );
 }
+
+/** States in which the kernel sends to the address of the entry. Source: net/neighbour.h, NUD_VALID. */
+export const IN_USE: ReadonlySet<string> = new Set(['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT', 'NOARP']);
+
+/** Whether an address has answered on a device, or somebody has set where it is. */
+export function isResolved(neighbours: readonly Neighbour[], dev: string, ip: string): boolean {
+  return neighbours.some((entry) => entry.dev === dev && entry.ip === ip && entry.mac !== null && IN_USE.has(entry.state));
+}

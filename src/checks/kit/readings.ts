@@ -18,6 +18,9 @@ export const DEVICE_COUNTERS = { in: 'node', when: 'both', files: ['/proc/net/de
 /** Every route of every table, local ones too. */
 export const ROUTES = { in: 'node', argv: ['ip', '-j', 'route', 'show', 'table', 'all'] } as const satisfies Reading;
 
+/** The rules that choose a routing table. */
+export const POLICY_RULES = { in: 'node', argv: ['ip', '-j', '-4', 'rule', 'show'] } as const satisfies Reading;
+
 /** Neighbour entries of every device, before the sweep, which makes and mends some, and after it. */
 export const NEIGHBOURS = { in: 'node', when: 'both', argv: ['ip', '-j', '-s', 'neighbour', 'show'] } as const satisfies Reading;
 

@@ -48,6 +48,7 @@ import {
   vxlanPortBlocked,
   vxlanPortBlockedOneWay,
 } from './rack.ts';
+import { blackholeRoute, bridgeDown, containerNetworkSteals, policyRuleSteals } from './routes.ts';
 import { kubernetesServiceRulesMissing, networkPolicyDefaultDeny } from './services.ts';
 import { otherNode } from './where.ts';
 
@@ -89,6 +90,10 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     flannelPublicIpDuplicate,
     flannelVtepMacChanged,
     flannelVtepMacDuplicate,
+    blackholeRoute,
+    policyRuleSteals,
+    containerNetworkSteals,
+    bridgeDown,
     icmpFiltered,
     corednsDown,
     corednsBlackholed,

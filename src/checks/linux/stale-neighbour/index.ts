@@ -3,7 +3,7 @@ import { nodeEntity } from '../../../model/entity.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import { allParsed, type Draft, defineCheck, ok } from '../../kit/check.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
-import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
+import { IN_USE, type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { parseOwnAddress } from '../../kit/own-address.ts';
 import { ADDRESSES, NEIGHBOURS, OWN_ADDRESS } from '../../kit/readings.ts';
 
@@ -15,9 +15,6 @@ type Facts = {
   readonly claims: readonly string[];
 };
 type Owner = { readonly node: string; readonly dev: string; readonly mac: string };
-
-/** States in which the kernel sends to the address of the entry. Source: net/neighbour.h, NUD_VALID. */
-const IN_USE = new Set(['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT', 'NOARP']);
 
 /** N10. Source: "Node not ready because of stale ARP entries", Google Distributed Cloud network troubleshooting. */
 export const staleNeighbour = defineCheck({

@@ -1,0 +1,108 @@
+import type { Handle } from '../handle.ts';
+import { RACK } from '../topology.ts';
+import type { At } from './fault.ts';
+import { type Fault, failedBy } from './fault.ts';
+import { expectPackets, ping } from './packets.ts';
+import { otherNode, podIp } from './where.ts';
+
+/** A node sends nothing to a peer's pods, everything else passes. */
+const proveCutFromPods: Fault['prove'] = async (lab, at) => {
+  const third = otherNode(lab, at.node, at.peer);
+  await expectPackets(lab, {
+    pass: [
+      ping(at.node, lab.node(at.peer).ip),
+      ...(third === null ? [] : [ping(at.node, lab.node(third).bridgeIp), ping(third, lab.node(at.peer).bridgeIp)]),
+    ],
+    fail: [ping(at.node, podIp(lab, 'web', at.peer)), ping(at.peer, podIp(lab, 'web', at.node))],
+  });
+};
+
+type RouteFault = Pick<Fault, 'name' | 'title' | 'placement' | 'prove' | 'expects'> & {
+  readonly change: (lab: Handle, at: At) => string;
+  readonly undo: (lab: Handle, at: At) => string;
+};
+
+function routeFault({ change, undo, ...rest }: RouteFault): Fault {
+  return {
+    ...rest,
+    row: 'N17',
+    async inject(lab, at) {
+      await lab.sh(at.node, change(lab, at));
+      return {};
+    },
+    async heal(lab, at) {
+      await lab.sh(at.node, undo(lab, at));
+    },
+  };
+}
+
+const halfOf = (lab: Handle, { peer }: At): string => lab.node(peer).podCIDR.replace('/24', '/25');
+
+export const blackholeRoute = routeFault({
+  name: 'blackhole-route',
+  title: "a blackhole route on a node covers a peer's pods",
+  placement: 'pair',
+  change: (lab, at) => `ip route add blackhole ${halfOf(lab, at)}`,
+  undo: (lab, at) => `ip route del blackhole ${halfOf(lab, at)}`,
+  prove: proveCutFromPods,
+  expects: (_lab, at) => failedBy('blackhole-route', 'L3', at, { nodes: [at.node, at.peer], mentions: ['blackhole'] }),
+});
+
+export const policyRuleSteals = routeFault({
+  name: 'policy-rule-steals',
+  title: "a policy rule on a node sends what its pods say to a peer's pods to the default gateway",
+  placement: 'pair',
+  change: (lab, at) => `ip route add default via ${RACK.gateway.ip} table 100
+ip rule add from ${lab.node(at.node).podCIDR} to ${lab.node(at.peer).podCIDR} lookup 100 priority 1000`,
+  undo: () => `ip rule del priority 1000
+ip route del default table 100`,
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, podIp(lab, 'web', at.peer))],
+      fail: [
+        ping(`default/client-${lab.node(at.node).index}`, podIp(lab, 'web', at.peer)),
+        ping(`default/client-${lab.node(at.peer).index}`, podIp(lab, 'web', at.node)),
+      ],
+    }),
+  expects: (_lab, at) =>
+    failedBy('policy-rule-steals-traffic', 'L3', at, { nodes: [at.node, at.peer], mentions: ['lookup 100'] }),
+});
+
+/** The first eight addresses of which some are the nodes', as a container network would take them. */
+const DOCKER = '10.28.87.56/29';
+
+export const containerNetworkSteals = routeFault({
+  name: 'container-network-steals',
+  title: "a container runtime's bridge network on a node overlaps with the nodes' addresses",
+  placement: 'node',
+  change: () => `ip link add br-4f0c1e type bridge
+ip addr add ${DOCKER} dev br-4f0c1e
+ip link set br-4f0c1e up`,
+  undo: () => 'ip link del br-4f0c1e',
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [ping(at.node, RACK.controlPlane.ip), ping(at.node, podIp(lab, 'web', at.node))],
+      fail: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, lab.node(at.node).ip)],
+    }),
+  expects: (_lab, at) => failedBy('route-steals-traffic', 'L3', at, { mentions: ['br-4f0c1e'] }),
+});
+
+export const bridgeDown: Fault = {
+  name: 'bridge-down',
+  row: 'P1',
+  title: 'the pod bridge of a node was set down',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(at.node, 'ip link set cni0 down');
+    return {};
+  },
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, podIp(lab, 'web', at.peer))],
+      fail: [ping(at.node, podIp(lab, 'web', at.node)), ping(at.peer, podIp(lab, 'web', at.node))],
+    }),
+  async heal(lab, at) {
+    await lab.sh(at.node, 'ip link set cni0 up');
+  },
+  expects: (_lab, at) => failedBy('bridge-down', 'L2', at),
+};
