@@ -26,6 +26,7 @@ test('the smallest file gives a complete configuration with safe defaults', () =
     redis: { url: 'redis://127.0.0.1:6379' },
     clusters: { prod: { agentNamespace: 'netcheck-agents' } },
     access: { diagnose: 'members', request: 'members', approve: { users: [], groups: [] }, selfApproval: false },
+    ops: { host: '127.0.0.1' },
     limits: { runsPerUser: 3, runsPerCluster: 20 },
     timeouts: { acceptMs: 2_000, runMs: 120_000, queuedMs: 600_000, approveMs: 900_000, startMs: 120_000, remedyMs: 120_000 },
     remedies: { enabled: false },
@@ -67,7 +68,7 @@ test.each([
     'slak: {}\nzzz: 1\nclusters: {prod: {}}',
     [
       'netcheck.yaml:1:1: slak is not known; did you mean "slack"?',
-      'netcheck.yaml:2:1: zzz is not known; known here: slack, redis, clusters, access, limits, timeouts, remedies',
+      'netcheck.yaml:2:1: zzz is not known; known here: slack, redis, clusters, access, limits, timeouts, ops, remedies',
     ],
   ],
   [

@@ -129,6 +129,23 @@ export const FileConfig = z.strictObject({
     })
     .prefault({})
     .describe('Time limits, in milliseconds.'),
+  ops: z
+    .strictObject({
+      port: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .optional()
+        .describe(
+          'TCP port for /healthz, /readyz and /metrics; --ops-port of the command line goes before it. Left out: they are not served.',
+        ),
+      host: z
+        .string()
+        .default('127.0.0.1')
+        .describe('Address on which they are served; 0.0.0.0 for every one. They tell names of clusters and codes of findings.'),
+    })
+    .prefault({})
+    .describe('What the people who run netcheck look at, of bots and workers alike.'),
   remedies: z
     .strictObject({
       enabled: z.boolean().default(false).describe('Whether netcheck offers and runs remedies. Off: it only diagnoses.'),

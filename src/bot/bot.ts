@@ -5,8 +5,9 @@ import { App, HTTPReceiver, type Receiver } from '@slack/bolt';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
-import { createProducer } from '../jobs/producer.ts';
+import { createProducer, type Producer } from '../jobs/producer.ts';
 import { ALIVE_MS } from '../jobs/worker.ts';
+import { type Meter, NO_METER, type QueueState } from '../meter.ts';
 import { createActionStore } from '../store/actions.ts';
 import { botKeys, clusterKeys } from '../store/keys.ts';
 import { createOutbox } from '../store/outbox.ts';
@@ -51,7 +52,7 @@ const SOCKETS = 2;
 
 const MOMENT_MS = 500;
 
-export type BotDependencies = { readonly log: Log; readonly tuning?: Partial<BotTuning> };
+export type BotDependencies = { readonly log: Log; readonly meter?: Meter; readonly tuning?: Partial<BotTuning> };
 
 /** A running bot. `stop` ends it gracefully: what was taken is answered, what is being sent is sent. */
 export type BotProcess = {
@@ -60,6 +61,10 @@ export type BotProcess = {
    * a token.
    */
   readonly start: () => Promise<{ readonly port: number | null }>;
+  /** What keeps the bot from doing its work, a sentence each; nothing when it is ready. */
+  readonly readiness: () => Promise<readonly string[]>;
+  /** How full the queues of all clusters are. Rejects when Redis cannot be reached. */
+  readonly queues: () => Promise<readonly QueueState[]>;
   readonly stop: () => Promise<void>;
 };
 
@@ -72,14 +77,19 @@ const AuthTest = z.object({
 
 /** Makes the bot. Nothing happens before `start`. Redis need not be up: commands are refused until it is. */
 export function createBot(config: Config, dependencies: BotDependencies): BotProcess {
-  const { log } = dependencies;
+  const { log, meter = NO_METER } = dependencies;
   const tuning = { ...TUNING, ...dependencies.tuning };
-  let stopper: (() => Promise<void>) | null = null;
+  let running: {
+    readonly stop: () => Promise<void>;
+    readonly redis: Redis;
+    readonly producer: Producer;
+    readonly way: Way;
+  } | null = null;
 
   async function start(): Promise<{ readonly port: number | null }> {
     const { slack } = config;
     if (slack === null) throw new Error('the bot was started with the configuration of a worker');
-    const call = createSlackApi({ token: slack.botToken, apiUrl: slack.apiUrl, timeoutMs: tuning.timeoutMs, log });
+    const call = createSlackApi({ token: slack.botToken, apiUrl: slack.apiUrl, timeoutMs: tuning.timeoutMs, log, meter });
     const self = await introduce(call, tuning.startMs, log);
     const redis = connectRedis(config.redis.url, 'fail-fast', log);
     const subscriber = connectRedis(config.redis.url, 'patient', log);
@@ -139,7 +149,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     sender.start();
     tracker.start();
 
-    stopper = async () => {
+    const stop = async (): Promise<void> => {
       await way.close(() => Promise.race([Promise.allSettled(underWay), delay(4_000, undefined, { ref: false })]));
       closeRedis(subscriber);
       await tracker.stop();
@@ -148,15 +158,29 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       closeRedis(redis);
       log.info({}, 'bot stopped');
     };
+    running = { stop, redis, producer, way };
     log.info({ mode: slack.mode, port, team: self.team, clusters: [...stores.keys()] }, 'bot started');
     return { port };
   }
 
   return {
     start,
+    readiness: async () => {
+      if (running === null) return ['the bot is starting, or stopping'];
+      const { redis, way } = running;
+      return [
+        ...((await redisIsReady(redis, 0)) ? [] : ['Redis cannot be reached']),
+        ...(way.isOpen() ? [] : ['no Socket Mode connection to Slack is open']),
+      ];
+    },
+    queues: async () => {
+      const { producer } = running ?? {};
+      if (producer === undefined) return [];
+      return (await Promise.all(Object.keys(config.clusters).map(producer.state))).flat();
+    },
     stop: async () => {
-      const stop = stopper;
-      stopper = null;
+      const stop = running?.stop;
+      running = null;
       await stop?.();
     },
   };
@@ -166,6 +190,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
 type Way = {
   readonly receiver: Receiver;
   readonly open: () => Promise<number | null>;
+  readonly isOpen: () => boolean;
   readonly close: (settle: () => Promise<unknown>) => Promise<void>;
 };
 
@@ -194,6 +219,7 @@ function overHttp(slack: SlackConfig, redis: Redis, log: Log): Way {
       await once(door, 'listening');
       return (door.address() as AddressInfo).port;
     },
+    isOpen: () => door.listening,
     close: async (settle) => {
       const closed = once(door, 'close');
       door.close();
@@ -229,6 +255,7 @@ function overSockets(slack: SlackConfig, redis: Redis, tuning: BotTuning, log: L
       await door.open();
       return null;
     },
+    isOpen: () => door.connected() > 0,
     close: async (settle) => {
       // An answer needs its connection: those under way first, then whatever came in the meantime, by its response URL.
       await settle();

@@ -5,6 +5,7 @@ import { until } from '../../test/until.ts';
 import { createWorld, FAST, type World } from '../../test/world.ts';
 import { section } from '../formatters/slack/blocks.ts';
 import { md } from '../formatters/slack/markup.ts';
+import { NO_METER } from '../meter.ts';
 import type { OutboxEntry } from '../model/wire/outbox.ts';
 import { createOutbox, type Outbox, outboxRef } from '../store/outbox.ts';
 import { createSender, DELIVERY, type DeliveryTuning, type Sender } from './sender.ts';
@@ -28,7 +29,13 @@ afterEach(async () => {
 });
 
 function start(more: Partial<DeliveryTuning> = {}): Sender {
-  const call = createSlackApi({ token: BOT_TOKEN, apiUrl: world.slack.apiUrl, timeoutMs: tuning.timeoutMs, log: world.log });
+  const call = createSlackApi({
+    token: BOT_TOKEN,
+    apiUrl: world.slack.apiUrl,
+    timeoutMs: tuning.timeoutMs,
+    log: world.log,
+    meter: NO_METER,
+  });
   const sender = createSender({ outbox, call, self: world.slack.botUser, log: world.log, tuning: { ...tuning, ...more } });
   senders.push(sender);
   sender.start();

@@ -7,6 +7,7 @@ import {
   WebAPIRequestError,
   WebClient,
 } from '@slack/web-api';
+import type { Meter } from '../meter.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 import { messageOf } from '../model/text.ts';
 import type { Log } from '../store/redis.ts';
@@ -33,13 +34,20 @@ export function createSlackApi(options: {
   readonly apiUrl: string;
   readonly timeoutMs: number;
   readonly log: Log;
+  readonly meter: Pick<Meter, 'slackCall'>;
 }): SlackCall {
   const client = new WebClient(options.token, clientOptions(options.apiUrl, options.timeoutMs, options.log));
   return async (method, parameters) => {
+    const start = performance.now();
+    const count = (result: string): void => options.meter.slackCall(method, result, (performance.now() - start) / 1000);
     try {
-      return ok(await client.apiCall(method, parameters));
+      const answer = await client.apiCall(method, parameters);
+      count('ok');
+      return ok(answer);
     } catch (error) {
-      return fail(faultOf(error));
+      const fault = faultOf(error);
+      count(fault.kind === 'refused' ? fault.error : fault.kind);
+      return fail(fault);
     }
   };
 }

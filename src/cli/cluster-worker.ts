@@ -3,6 +3,7 @@ import type { Cluster, ClusterResult, ClusterWriter } from '../cluster/port.ts';
 import type { ClusterConfig, Config } from '../config.ts';
 import { createDiagnose } from '../diagnosis/diagnose.ts';
 import { createWorker, type WorkerProcess } from '../jobs/worker.ts';
+import type { Meter } from '../meter.ts';
 import { propose } from '../remedies/propose.ts';
 import { createRemediate } from '../remedies/remediate.ts';
 import type { Log } from '../store/redis.ts';
@@ -23,9 +24,14 @@ export type WorkerLog = Log & { readonly debug: (fields: object, message: string
 export function createClusterWorker(
   config: Config,
   name: string,
-  options: { readonly version: string; readonly log: WorkerLog; readonly openCluster?: OpenCluster | undefined },
-): Pick<WorkerProcess, 'start' | 'stop'> {
-  const { version, log, openCluster = kubernetes(log) } = options;
+  options: {
+    readonly version: string;
+    readonly log: WorkerLog;
+    readonly openCluster?: OpenCluster | undefined;
+    readonly meter?: Meter | undefined;
+  },
+): Omit<WorkerProcess, 'id'> {
+  const { version, log, meter, openCluster = kubernetes(log) } = options;
   const settings = config.clusters[name];
   if (settings === undefined) throw new UsageError(`the configuration has no cluster ${name}`);
   const opened = openCluster(name, settings);
@@ -36,6 +42,7 @@ export function createClusterWorker(
     cluster: name,
     version,
     log,
+    ...(meter === undefined ? {} : { meter }),
     diagnose: async (request, run) => {
       const result = await diagnose(request, run);
       return result.ok ? result.value : { refusal: result.error.message };
@@ -50,6 +57,7 @@ export function createClusterWorker(
   });
   return {
     start: worker.start,
+    readiness: worker.readiness,
     stop: async () => {
       await worker.stop();
       await cluster.close();

@@ -5,7 +5,7 @@ import { UsageError } from './usage-error.ts';
 
 /** What has the form of a secret, wherever it comes from. */
 const SECRETS: readonly RegExp[] = [
-  /xox[a-z]-[A-Za-z0-9-]{3,}/g,
+  /(?:xox[a-z]|xapp)-[A-Za-z0-9-]{3,}/g,
   /-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----/gs,
   /(?<=[Bb]earer )[A-Za-z0-9._~+/-]{8,}=*/g,
   /(?<=rediss?:\/\/[^\s"@/]{0,80}:)[^\s"@/]+(?=@)/g,

@@ -31,23 +31,27 @@ cli
   });
 
 const CONFIG = ['--config <file>', 'The configuration; secrets are in the environment', { default: 'netcheck.yaml' }] as const;
+const OPS_PORT = ['--ops-port <number>', 'Serve /healthz, /readyz and /metrics on this port, instead of ops.port'] as const;
 const CLUSTER = ['--cluster <name>', 'Only this one of the configured clusters'] as const;
 
 cli
   .command('bot', 'Serve Slack: take commands and clicks, show verdicts')
   .option(...CONFIG)
+  .option(...OPS_PORT)
   .action((options: Record<string, unknown>) => serveAs('bot', options));
 
 cli
   .command('worker', 'Serve clusters: diagnose them and carry out approved remedies')
   .option(...CONFIG)
   .option(...CLUSTER)
+  .option(...OPS_PORT)
   .action((options: Record<string, unknown>) => serveAs('worker', options));
 
 cli
   .command('all', 'The bot and a worker for each cluster in one process')
   .option(...CONFIG)
   .option(...CLUSTER)
+  .option(...OPS_PORT)
   .action((options: Record<string, unknown>) => serveAs('all', options));
 
 cli

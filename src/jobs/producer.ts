@@ -1,5 +1,6 @@
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { QueueState } from '../meter.ts';
 import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
 import { wrap } from '../model/wire/kind.ts';
 import { clusterKeys } from '../store/keys.ts';
@@ -16,6 +17,8 @@ export type Producer = {
   readonly diagnose: (cluster: string, run: string) => Promise<void>;
   /** Stores an approved action's job. Storing it again does nothing. */
   readonly remediate: (cluster: string, action: string) => Promise<void>;
+  /** How full the queues of a cluster are. Rejects when Redis cannot be reached. */
+  readonly state: (cluster: string) => Promise<readonly QueueState[]>;
   readonly close: () => Promise<void>;
 };
 
@@ -26,22 +29,33 @@ export type Producer = {
 export function createProducer(redis: Redis): Producer {
   const queues = new Map<string, Queue>();
 
-  async function add(cluster: string, name: string, id: string, data: object, options: object): Promise<void> {
+  function queueOf(cluster: string, name: string): Queue {
     const key = `${cluster}/${name}`;
-    let queue = queues.get(key);
-    if (queue === undefined) {
-      if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
-      queue = new Queue(name, { connection: redis, prefix: clusterKeys(cluster).prefix });
-      // The connection has its own listener; without one here an error would end the process.
-      queue.on('error', () => undefined);
-      queues.set(key, queue);
-    }
-    await queue.add(name, data, { ...options, jobId: id });
+    const known = queues.get(key);
+    if (known !== undefined) return known;
+    if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
+    const queue = new Queue(name, { connection: redis, prefix: clusterKeys(cluster).prefix });
+    // The connection has its own listener; without one here an error would end the process.
+    queue.on('error', () => undefined);
+    queues.set(key, queue);
+    return queue;
+  }
+
+  async function add(cluster: string, name: string, id: string, data: object, options: object): Promise<void> {
+    await queueOf(cluster, name).add(name, data, { ...options, jobId: id });
+  }
+
+  async function stateOf(cluster: string, name: string): Promise<QueueState> {
+    const queue = queueOf(cluster, name);
+    const [counts, [oldest]] = await Promise.all([queue.getJobCounts('waiting', 'active'), queue.getWaiting(0, 0)]);
+    const oldestSeconds = oldest === undefined ? 0 : Math.max(0, (Date.now() - oldest.timestamp) / 1000);
+    return { cluster, queue: name, waiting: counts['waiting'] ?? 0, active: counts['active'] ?? 0, oldestSeconds };
   }
 
   return {
     diagnose: (cluster, run) => add(cluster, QUEUES.diagnose, run, wrap(DiagnoseJobKind, { run }), DIAGNOSE),
     remediate: (cluster, action) => add(cluster, QUEUES.remediate, action, wrap(RemediateJobKind, { action }), REMEDIATE),
+    state: (cluster) => Promise.all(Object.values(QUEUES).map((name) => stateOf(cluster, name))),
     close: async () => {
       await Promise.all([...queues.values()].map((queue) => queue.close()));
     },

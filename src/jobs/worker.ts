@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../config.ts';
+import { type Meter, NO_METER } from '../meter.ts';
 import type { Bundle } from '../model/bundle.ts';
 import type { Progress } from '../model/progress.ts';
 import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
@@ -15,7 +16,7 @@ import { unwrap } from '../model/wire/kind.ts';
 import { createActionStore } from '../store/actions.ts';
 import { auditFileOf, createAuditFile } from '../store/audit.ts';
 import { clusterKeys } from '../store/keys.ts';
-import { closeRedis, connectRedis, type Log } from '../store/redis.ts';
+import { closeRedis, connectRedis, type Log, redisIsReady } from '../store/redis.ts';
 import { createRunStore } from '../store/runs.ts';
 import { createWorkerStore } from '../store/workers.ts';
 import { verifyApproval } from './approval.ts';
@@ -71,6 +72,7 @@ export type WorkerDependencies = {
   readonly remediate?: Remediate;
   /** The names of the cluster's nodes, so that the bot can tell a mistyped one at once. */
   readonly listNodes?: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly meter?: Meter;
   readonly tuning?: Partial<WorkerTuning>;
 };
 
@@ -78,6 +80,8 @@ export type WorkerDependencies = {
 export type WorkerProcess = {
   readonly id: string;
   readonly start: () => Promise<void>;
+  /** What keeps the worker from doing its work, a sentence each; nothing when it is ready. */
+  readonly readiness: () => Promise<readonly string[]>;
   readonly stop: () => Promise<void>;
 };
 
@@ -88,7 +92,7 @@ type Attempt = { readonly epoch: number; readonly stop: (why: Stop) => void };
 
 /** Makes the worker of one cluster. Nothing happens before `start`. */
 export function createWorker(config: Config, dependencies: WorkerDependencies): WorkerProcess {
-  const { cluster, log, diagnose, propose, remediate, listNodes } = dependencies;
+  const { cluster, log, diagnose, propose, remediate, listNodes, meter = NO_METER } = dependencies;
   const tuning = { ...TUNING, ...dependencies.tuning };
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const keys = clusterKeys(cluster);
@@ -198,8 +202,15 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     const { epoch, order, cancelled } = begin;
     if (cancelled) {
       await runs.end(run, 'cancelled', '', epoch);
+      meter.run(cluster, 'cancelled');
       return null;
     }
+    log.info({ cluster, run, epoch, request: order.request }, 'run begun');
+    const begun = performance.now();
+    const ended = (outcome: Parameters<Meter['run']>[1], fields: object = {}): void => {
+      meter.run(cluster, outcome);
+      log.info({ cluster, run, epoch, outcome, ms: Math.round(performance.now() - begun), ...fields }, 'run ended');
+    };
 
     const abort = new AbortController();
     let why: Stop | null = null;
@@ -216,32 +227,42 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     }, tuning.progressMs);
     try {
       const result = await settled(
-        diagnose(order.request, { runId: run, signal: abort.signal, onProgress: reporter.report }),
+        diagnose(order.request, { runId: run, signal: abort.signal, onProgress: timed(reporter.report, cluster, meter) }),
         abort.signal,
         tuning.stopMs,
       );
       await reporter.end();
       // `why` is set by callbacks, which the compiler does not see.
       const stopped = why as Stop | null;
-      if (stopped === 'lost' || stopped === 'shutdown') return stopped;
+      if (stopped === 'lost' || stopped === 'shutdown') {
+        ended('handed-back', { why: stopped });
+        return stopped;
+      }
       if (stopped === 'cancelled') {
         const note =
           result.kind === 'hanging' ? 'it did not stop in time: commands may still be running on nodes until their deadline' : '';
         await runs.end(run, 'cancelled', note, epoch);
+        ended('cancelled');
       } else if (result.kind === 'value') {
         if ('refusal' in result.value) {
           await runs.end(run, 'failed', result.value.refusal, epoch);
+          ended('failed', { refusal: result.value.refusal });
           return stopped;
         }
         const { verdict, bundle } = result.value;
         const proposals = (propose?.(verdict, bundle) ?? []).map((plan, index) => ({ ...plan, id: `p${index + 1}` }));
         await presenceOf(redis, bundle);
         if (!(await runs.finish(run, epoch, { verdict, bundle, proposals }))) return 'lost';
+        meter.verdict(cluster, verdict);
+        for (const { fault } of bundle.evidence) if (fault !== undefined) meter.agentFault(cluster, fault.kind);
+        ended('finished', { status: verdict.status, causes: verdict.causes.map(({ code }) => code) });
       } else if (result.kind === 'error') {
         log.error({ run, error: messageOf(result.error), stack: stackOf(result.error) }, 'a diagnosis threw');
         await runs.end(run, 'failed', 'internal error, see the log of the worker', epoch);
+        ended('failed');
       } else {
         await runs.end(run, 'failed', `it did not end within ${Math.round(config.timeouts.runMs / 1000)} s`, epoch);
+        ended('failed');
       }
       return stopped;
     } finally {
@@ -335,6 +356,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
         result.kind === 'value'
           ? result.value
           : unknownOutcome(result.kind === 'error' ? 'it was cut short by an internal error' : 'it did not report back in time');
+      meter.remedy(cluster, record.action.remedy, outcome.outcome);
       const ended = await actions.end(action, outcome);
       if (!ended.ok) log.error({ action, standstill: ended.error, outcome }, 'an outcome came too late to be stored');
       const after = await audit.catchUp();
@@ -361,6 +383,10 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       for (const worker of opened.workers) void settleQuietly(worker.run());
       await Promise.all(opened.workers.map((worker) => worker.waitUntilReady()));
       log.info({ cluster, worker: id }, 'worker started');
+    },
+    readiness: async () => {
+      if (opened === null) return [`the worker of ${cluster} is starting, or stopping`];
+      return (await redisIsReady(opened.redis, 0)) ? [] : [`the worker of ${cluster} cannot reach Redis`];
     },
     stop: async () => {
       if (opened === null) return;
@@ -409,6 +435,19 @@ async function settled<T>(work: Promise<T>, signal: AbortSignal, graceMs: number
   } finally {
     done.abort();
   }
+}
+
+/** Passes progress on, and tells the meter how long each phase took, when the next one begins. */
+function timed(report: (progress: Progress) => void, cluster: string, meter: Meter): (progress: Progress) => void {
+  let current: { readonly phase: Progress['phase']; readonly since: number } | null = null;
+  return (progress) => {
+    if (progress.phase !== current?.phase) {
+      const now = performance.now();
+      if (current !== null) meter.phase(cluster, current.phase, (now - current.since) / 1000);
+      current = { phase: progress.phase, since: now };
+    }
+    report(progress);
+  };
 }
 
 /** Passes on the latest of many values, one at a time and not more often than every so many milliseconds. */

@@ -24,6 +24,8 @@ export async function startRun(
     deadline,
     log: services.log,
   });
+  const { user, channel, cluster } = grant;
+  if (acceptance.kind === 'queued') services.log.info({ run: acceptance.run, cluster, user, channel, request }, 'run accepted');
   switch (acceptance.kind) {
     case 'refused':
       return md`Not accepted: ${plain(acceptance.because)}. Nothing was started.`;
