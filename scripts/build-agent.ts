@@ -4,6 +4,7 @@ import { build } from 'esbuild';
 import { CHECKS } from '../src/checks/index.ts';
 import type { Readings } from '../src/checks/kit/check.ts';
 import { PLANNING } from '../src/diagnosis/collect.ts';
+import { templateOf } from '../src/model/wire/agent.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -28,8 +29,8 @@ export async function buildAgent(folder: string): Promise<void> {
     define: {
       NETCHECK_AGENT: JSON.stringify({
         version,
-        commands: readings.flatMap((reading) => ('argv' in reading ? [JSON.stringify(reading.argv)] : [])),
-        files: readings.flatMap((reading) => ('files' in reading ? [JSON.stringify(reading.files)] : [])),
+        commands: readings.flatMap((reading) => ('argv' in reading ? [templateOf(reading)] : [])),
+        files: readings.flatMap((reading) => ('files' in reading ? [templateOf(reading)] : [])),
       }),
     },
   });

@@ -154,6 +154,28 @@ const TABLE: Readonly<Record<string, Captured>> = {
     },
   },
   'bridge-down': { cases: { healthy: [], down: on('bridge-down') } },
+  'conntrack-pressure': {
+    probes: ['node-to-node', 'kubernetes-service'],
+    cases: {
+      healthy: [],
+      full: on('conntrack-table-full'),
+      'nearly-full': on('conntrack-table-nearly-full'),
+      'insert-failed': on('nat-ports-exhausted'),
+    },
+  },
+  'conntrack-was-full': {
+    cases: { healthy: [], 'minutes-ago': on('conntrack-table-nearly-full') },
+  },
+  'nat-ports-exhausted': {
+    probes: ['kubernetes-service'],
+    cases: { healthy: [], exhausted: on('nat-ports-exhausted'), nearly: on('nat-ports-nearly-exhausted') },
+  },
+  'stale-udp-conntrack': {
+    objects: ['pods', 'services', 'endpoints'],
+    cases: { healthy: [], 'gone-endpoint': on('stale-udp-conntrack') },
+  },
+  'listen-queue-overflow': { cases: { healthy: [], full: between('listen-queue-full') } },
+  'timestamps-rejected': { cases: { healthy: [], rejected: between('timestamps-rejected') } },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

@@ -1,18 +1,27 @@
 import { createSocket } from 'node:dgram';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 import { decode, encode } from 'dns-packet';
 import { afterEach, expect, test } from 'vitest';
 import { createCertificates } from '../../test/lab/api/certificates.ts';
 import type { Evidence } from '../model/evidence.ts';
-import { ExchangeOutcome, type FromAgent, Listening, type Operation, type Task } from '../model/wire/agent.ts';
+import { ExchangeOutcome, type FromAgent, Listening, type Operation, type Task, templateOf } from '../model/wire/agent.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { serve } from './agent.ts';
+import { readFiles } from './files.ts';
 
+const PRINTED = ['printf', 'tcp 1 a=1\\ntcp 2 a=2\\nudp 3 a=1\\nelse\\ntcp 4 a=1'] as const;
 const COMMANDS = [['echo', 'hello'], ['sleep', '60'], ['yes'], ['sh', '-c', 'echo oops >&2; exit 3'], ['no-such-command']];
 const FILES = [['/etc/hostname'], ['/no/such/file'], ['/etc/no-such-directory/*.conf', '/etc/hostname']];
+
+const TALLY = '^(?<name>\\w+) \\d+ (?:a=1|a=(?<more>\\d))';
+const NEEDY = ['/proc/self/stat', '/proc/no-such-file'].map((needs) => templateOf({ argv: ['echo', 'hello'], needs }));
+const LOG = ['/etc/log', '/dev/kmsg'];
 
 const cleanups: (() => void)[] = [];
 
@@ -41,8 +50,8 @@ function start() {
   serve({
     version: '1.2.3',
     templates: {
-      commands: new Set(COMMANDS.map((argv) => JSON.stringify(argv))),
-      files: new Set(FILES.map((files) => JSON.stringify(files))),
+      commands: new Set([...COMMANDS.map((argv) => templateOf({ argv })), templateOf({ argv: PRINTED, tally: TALLY }), ...NEEDY]),
+      files: new Set([...FILES.map((files) => templateOf({ files })), templateOf({ files: LOG, lines: 'full|^==' })]),
     },
     input,
     output,
@@ -109,6 +118,51 @@ test('reads files; a missing one is said to be missing, a missing drop-in direct
   expect(results.get('one')).toMatchObject({ argv: ['cat', '/etc/hostname'], exitCode: 0, truncated: false });
   expect(results.get('none')).toMatchObject({ exitCode: 1, stderr: 'cat: /no/such/file: No such file or directory' });
   expect(results.get('many')?.stdout).toBe(`==> /etc/hostname <==\n${results.get('one')?.stdout}`);
+});
+
+test('counts the lines of long output instead of keeping them', async () => {
+  const { perform, results } = start();
+  await perform({ tally: { op: 'run', in: 'node', argv: [...PRINTED], tally: TALLY }, whole: run(...PRINTED) });
+  expect(results.get('tally')).toMatchObject({
+    argv: PRINTED,
+    exitCode: 0,
+    truncated: false,
+    stdout: '2 tcp -\n1 ?\n1 tcp 2\n1 udp -\n',
+  });
+  expect(results.get('whole')?.fault).toBe('denied');
+});
+
+test('runs what needs a file only where the file is', async () => {
+  const { perform, results } = start();
+  const echo = run('echo', 'hello') as Extract<Operation, { op: 'run' }>;
+  await perform({ there: { ...echo, needs: '/proc/self/stat' }, missing: { ...echo, needs: '/proc/no-such-file' } });
+  expect(results.get('there')).toMatchObject({ argv: ['echo', 'hello'], exitCode: 0, stdout: 'hello\n' });
+  expect(results.get('missing')).toMatchObject({
+    argv: ['echo', 'hello'],
+    exitCode: 1,
+    stdout: '',
+    stderr: 'cat: /proc/no-such-file: No such file or directory',
+  });
+});
+
+test('reads of a log what is there now, and keeps the lines asked for', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'netcheck-'));
+  cleanups.push(() => rmSync(root, { recursive: true }));
+  for (const [name, text] of [
+    ['etc/log', 'table full\nother\n'],
+    ['dev/kmsg', '4,1,2,-;one\n4,2,3,-;table full\n KEY=value\n'],
+  ] as const) {
+    mkdirSync(join(root, name, '..'), { recursive: true });
+    writeFileSync(join(root, name), text);
+  }
+  expect(readFiles(LOG, root, { deadlineMs: 1000, maxBytes: 1000 }, 'full')).toMatchObject({
+    stdout: '==> /etc/log <==\ntable full\n==> /dev/kmsg <==\n4,2,3,-;table full\n',
+    exitCode: 0,
+  });
+  expect(readFiles(LOG, root, { deadlineMs: 1000, maxBytes: 20 }, 'full')).toMatchObject({ truncated: true, exitCode: null });
+  rmSync(join(root, 'dev/kmsg'));
+  symlinkSync('/dev/zero', join(root, 'dev/kmsg'));
+  expect(readFiles(['/dev/kmsg'], root, { deadlineMs: 1000, maxBytes: 20 })).toMatchObject({ truncated: true });
 });
 
 test('refuses what is no template of the catalogue, and values that are not what they should be', async () => {

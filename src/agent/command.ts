@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Evidence } from '../model/evidence.ts';
+import { createTally } from './tally.ts';
 
 /** Bounds of one operation: milliseconds until it is killed, and bytes of output that are kept (of each stream). */
 export type Bounds = { readonly deadlineMs: number; readonly maxBytes: number };
@@ -39,13 +40,14 @@ export function now(): number {
 
 /**
  * Runs a command in a process group of its own, without a shell, and returns what it printed. At the deadline, or when
- * one of its streams exceeds the cap, the whole group is killed. `onOutput` sees the standard output as it comes.
+ * one of its streams exceeds the cap, the whole group is killed. `onOutput` sees the standard output as it comes; with
+ * `tally` its lines are counted instead of kept.
  */
 export function runCommand(
   argv: readonly string[],
   bounds: Bounds,
   processes: Processes,
-  onOutput?: (text: string) => void,
+  { onOutput, tally }: { readonly onOutput?: (text: string) => void; readonly tally?: string | undefined } = {},
 ): Promise<Evidence> {
   const startedMs = now();
   const [command = '', ...args] = argv;
@@ -57,7 +59,7 @@ export function runCommand(
     });
     const pid = child.pid;
     if (pid !== undefined) processes.add(pid);
-    const out = createCapped(bounds.maxBytes);
+    const out = tally === undefined ? createCapped(bounds.maxBytes) : createTally(tally);
     const err = createCapped(bounds.maxBytes);
     let timedOut = false;
     let spawnError: NodeJS.ErrnoException | null = null;
@@ -107,8 +109,15 @@ function faultOf(
   return code === null && !truncated ? { fault: 'killed' } : {};
 }
 
+/** What becomes of the bytes of a stream: `push` returns false when it takes no more, `text` is what is left of them. */
+export type Collector = {
+  readonly push: (chunk: Buffer) => boolean;
+  readonly full: () => boolean;
+  readonly text: () => string;
+};
+
 /** Collects bytes up to a cap, then drops the rest. `push` returns false from the first byte too many. */
-function createCapped(maxBytes: number): { push: (chunk: Buffer) => boolean; full: () => boolean; text: () => string } {
+function createCapped(maxBytes: number): Collector {
   const chunks: Buffer[] = [];
   let size = 0;
   let full = false;

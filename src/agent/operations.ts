@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { Evidence } from '../model/evidence.ts';
 import { messageOf } from '../model/text.ts';
-import type { Operation, Task } from '../model/wire/agent.ts';
+import { type Operation, type Task, templateOf } from '../model/wire/agent.ts';
 import { type Bounds, now, type Processes, runCommand } from './command.ts';
 import { type Listener, listen, send } from './datagrams.ts';
 import { runExchanges } from './exchange.ts';
@@ -58,11 +58,13 @@ type Operations = {
 };
 
 const OPERATIONS: Operations = {
-  async run({ in: where, argv }, { task, bounds, workplace, report }) {
-    report(task.key, await runCommand([...wayInto(where, workplace), ...argv], bounds, workplace.processes));
+  async run({ in: where, argv, tally, needs }, { task, bounds, workplace, report }) {
+    const needed = needs === undefined ? null : readFiles([needs], workplace.root, bounds);
+    if (needed !== null && needed.exitCode !== 0) report(task.key, { ...needed, argv });
+    else report(task.key, await runCommand([...wayInto(where, workplace), ...argv], bounds, workplace.processes, { tally }));
   },
-  async read({ files }, { task, bounds, workplace, report }) {
-    report(task.key, readFiles(files, workplace.root, bounds));
+  async read({ files, lines }, { task, bounds, workplace, report }) {
+    report(task.key, readFiles(files, workplace.root, bounds, lines));
   },
   async ping(operation, { task, bounds, workplace, report }) {
     report(
@@ -166,9 +168,9 @@ const MAX_ARP = 32;
 export function refusalOf(operation: Operation, templates: Templates): string | null {
   switch (operation.op) {
     case 'run':
-      return templates.commands.has(JSON.stringify(operation.argv)) ? null : 'not a command of the catalogue';
+      return templates.commands.has(templateOf(operation)) ? null : 'not a command of the catalogue';
     case 'read':
-      return templates.files.has(JSON.stringify(operation.files)) ? null : 'not files of the catalogue';
+      return templates.files.has(templateOf(operation)) ? null : 'not files of the catalogue';
     case 'find':
       return /^[0-9a-f-]{8,64}$/i.test(operation.uid) ? null : 'not a pod uid';
     case 'ping':

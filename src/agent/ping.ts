@@ -38,7 +38,7 @@ export function ping(
   const silence = Promise.withResolvers<void>();
   let timer: NodeJS.Timeout | undefined;
   if (operation.until === 'sent') pings.silence = silence.promise;
-  const ended = runCommand([...enter, ...fpingArgv(operation)], bounds, processes, (text) => {
+  const onOutput = (text: string): void => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {
@@ -46,7 +46,8 @@ export function ping(
       pings.answered.add(line.slice(0, line.indexOf(' ')));
       timer ??= setTimeout(silence.resolve, operation.targets.length * GAP_MS + SILENT_AFTER_MS);
     }
-  });
+  };
+  const ended = runCommand([...enter, ...fpingArgv(operation)], bounds, processes, { onOutput });
   void ended.then(() => {
     clearTimeout(timer);
     silence.resolve();

@@ -14,11 +14,17 @@ import type { Check } from './kit/check.ts';
 import type { ProbeKind } from './kit/probe.ts';
 import { addressConflict } from './linux/address-conflict/index.ts';
 import { bridgeDown } from './linux/bridge-down/index.ts';
+import { conntrackPressure } from './linux/conntrack-pressure/index.ts';
+import { conntrackWasFull } from './linux/conntrack-was-full/index.ts';
 import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
 import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
+import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
+import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
+import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
+import { timestampsRejected } from './linux/timestamps-rejected/index.ts';
 import { fullSizePackets } from './mesh/full-size-packets/index.ts';
 import { icmpFiltered } from './mesh/icmp-filtered/index.ts';
 import { nodeToNode } from './mesh/node-to-node/index.ts';
@@ -47,6 +53,12 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'dns/dns-server-error': dnsServerError,
   'linux/route-leads-astray': routeLeadsAstray,
   'linux/bridge-down': bridgeDown,
+  'linux/conntrack-pressure': conntrackPressure,
+  'linux/conntrack-was-full': conntrackWasFull,
+  'linux/nat-ports-exhausted': natPortsExhausted,
+  'linux/stale-udp-conntrack': staleUdpConntrack,
+  'linux/listen-queue-overflow': listenQueueOverflow,
+  'linux/timestamps-rejected': timestampsRejected,
 };
 
 /** Every kind of probe, by its folder. */

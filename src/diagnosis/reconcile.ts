@@ -87,7 +87,7 @@ function explainedBy(finding: Finding, symptoms: readonly Judged[], trace: Trace
         explained.add(index);
       return;
     }
-    if (finding.partial && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
+    if (finding.partial === true && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
     // What stops every packet is no explanation for losing some of them.
     if (!finding.partial && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;
     if (trace(symptom.probe).any.some((step) => harmsStep(finding, step))) explained.add(index);

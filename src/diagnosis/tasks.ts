@@ -92,8 +92,11 @@ export function readingTasks(collects: readonly Readings[], moment: Moment, upli
 }
 
 function readingOperation(reading: Reading, uplink: Uplink | null): Task['operation'] | null {
-  if ('argv' in reading) return { op: 'run', in: reading.in, argv: [...reading.argv] };
-  if ('files' in reading) return { op: 'read', in: reading.in, files: [...reading.files] };
+  if ('argv' in reading) {
+    const { in: where, argv, tally, needs } = reading;
+    return { op: 'run', in: where, argv: [...argv], tally, needs };
+  }
+  if ('files' in reading) return { op: 'read', in: reading.in, files: [...reading.files], lines: reading.lines };
   if ('what' in reading) return { op: 'pods', in: 'node', what: reading.what };
   return uplink === null ? null : { op: 'own-address', in: 'node', ...uplink };
 }

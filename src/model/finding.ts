@@ -22,8 +22,9 @@ export type Severity = z.infer<typeof Severity>;
 /**
  * One thing wrong at one place. `code` is stable. `at` lists the hops where it acts and `harms` the packets that it
  * harms there (both empty for what harms no packet by itself). `partial` is true when only some of those packets are
- * lost. `certainty` is `suspect` when the state that was read makes the harm possible but does not prove it, and
- * `inferred` when it follows from how the probes ended: it is told only where no state that was read explains them.
+ * lost, and `flows` when some connections are lost whole, with every packet of theirs, and others not at all. `certainty`
+ * is `suspect` when the state that was read makes the harm possible but does not prove it, and `inferred` when it follows
+ * from how the probes ended: it is told only where no state that was read explains them.
  */
 export const Finding = z.strictObject({
   code: z.string(),
@@ -32,7 +33,7 @@ export const Finding = z.strictObject({
   entity: Entity,
   severity: Severity,
   certainty: z.enum(['certain', 'suspect', 'inferred']),
-  partial: z.boolean(),
+  partial: z.union([z.boolean(), z.literal('flows')]),
   at: z.array(HopPattern),
   harms: z.array(PacketMatch),
   summary: z.string(),

@@ -19,6 +19,9 @@ hostname "$node"
 echo "$node" >/etc/hostname
 cp -r "$build/$node.etc/." /etc/
 cp "$build/$node.subnet.env" /run/flannel/subnet.env
+# The kernel's log is the machine's, not a node's: nothing of it is shown here.
+: >/run/kmsg
+mount --bind /run/kmsg /dev/kmsg
 
 for file in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 \
   /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables; do

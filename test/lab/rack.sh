@@ -34,6 +34,8 @@ done </proc/self/mountinfo
 
 mount -t tmpfs -o mode=755 dev dev
 mkdir dev/pts dev/shm
+# Each node puts a log of its own here.
+: >dev/kmsg
 for name in null zero full random urandom tty; do
   : >"dev/$name"
   mount --bind "/dev/$name" "dev/$name"

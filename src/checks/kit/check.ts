@@ -13,12 +13,17 @@ import { messageOf } from '../../model/text.ts';
  * netcheck's probe pod; `pods` reads all pods of the node at once (see kit/pods.ts). `when`: `start` before the sweep (the
  * plan may need it), `sweep` beside it, `end` after it, `both` before and after it. `asks` is a question on the node's
  * link, with values that only the run knows: who else answers for the node's own address.
+ *
+ * Long output is reduced on the node: of files only the lines that match `lines` are kept; of a command's output the agent
+ * counts lines that are equal in what the named groups of `tally` match (see the agent's `tally.ts`). Both are regular
+ * expressions without flags. A command with `needs` runs only where that file of /proc exists; else it ends as reading
+ * the file would.
  */
 export type Reading = {
   readonly when?: 'start' | 'sweep' | 'end' | 'both';
 } & (
-  | { readonly in: 'node' | 'pod'; readonly argv: readonly string[] }
-  | { readonly in: 'node' | 'pod'; readonly files: readonly string[] }
+  | { readonly in: 'node' | 'pod'; readonly argv: readonly string[]; readonly tally?: string; readonly needs?: string }
+  | { readonly in: 'node' | 'pod'; readonly files: readonly string[]; readonly lines?: string }
   | { readonly in: 'node'; readonly asks: 'own-address' }
   | { readonly in: 'pods'; readonly what: 'counters' | 'state' }
 );

@@ -69,6 +69,52 @@ export const CONNTRACK_FREE = {
   files: ['/proc/sys/net/netfilter/nf_conntrack_count', '/proc/sys/net/netfilter/nf_conntrack_max'],
 } as const satisfies Reading;
 
+/** What the node's connection tracking has done, before the sweep and after it. */
+export const CONNTRACK_COUNTERS = { in: 'node', when: 'both', files: ['/proc/net/stat/nf_conntrack'] } as const satisfies Reading;
+
+/** Where connection tracking shows itself; the tool that lists its entries would load it. */
+const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack_count';
+
+/**
+ * Connections of which an address is translated, counted by protocol, the address and port that they were sent to, and
+ * the address and port that they went to. Where the source is translated as well, the address that it became and its port
+ * but for the last two digits follow; only there the port stands behind the address, else before.
+ */
+export const TRANSLATED_CONNECTIONS = {
+  in: 'node',
+  when: 'end',
+  argv: ['conntrack', '-L', '-j'],
+  tally:
+    '^(?<proto>\\w+) .*? src=(\\S+) dst=(?<to>\\S+) sport=\\d+ dport=(?<port>\\d+) .*?src=(?<target>\\S+) dst=(?:\\2 sport=(?<kept>\\d+) |(?<source>\\S+) sport=(?<changed>\\d+) dport=(?<hundred>\\d*)\\d\\d )',
+  needs: CONNTRACK,
+} as const satisfies Reading;
+
+/** Counters of the node's own TCP, beside others, before the sweep and after it. */
+export const TCP_COUNTERS = { in: 'node', when: 'both', files: ['/proc/net/netstat'] } as const satisfies Reading;
+
+/** TCP sockets of the node that listen: how many connections wait to be accepted, and how many may. */
+export const TCP_LISTENERS = { in: 'node', when: 'end', argv: ['ss', '-H', '-ltn'] } as const satisfies Reading;
+
+/** How many connections a listening socket lets wait at most, whatever its program asks for. */
+export const SOMAXCONN = { in: 'node', files: ['/proc/sys/net/core/somaxconn'] } as const satisfies Reading;
+
+/** A setting that Linux 4.12 took away: with it, clients behind one address are told apart by nothing but their clocks. */
+export const TW_RECYCLE = { in: 'node', files: ['/proc/sys/net/ipv4/tcp_tw_recycle'] } as const satisfies Reading;
+
+/** The node's memory. */
+export const MEMORY = { in: 'node', when: 'start', files: ['/proc/meminfo'] } as const satisfies Reading;
+
+/**
+ * What the kernel's log says of tables that ran over, with the time since it started, which its records count from. The
+ * log is the whole machine's. Source: Documentation/ABI/testing/dev-kmsg; net/netfilter/nf_conntrack_core.c, net/core/neighbour.c.
+ */
+export const KERNEL_LOG = {
+  in: 'node',
+  when: 'end',
+  files: ['/proc/uptime', '/dev/kmsg'],
+  lines: '^\\d+\\.\\d+ \\d+\\.\\d+$|conntrack: table full|[Nn]eighbou?r table overflow',
+} as const satisfies Reading;
+
 /** Forwarding and reverse path filter of every device (iproute2 `ip netconf`). */
 export const NETCONF = { in: 'node', argv: ['ip', '-j', '-4', 'netconf', 'show'] } as const satisfies Reading;
 
@@ -108,5 +154,6 @@ export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env
 
 /** What evidence of a reading is filed under. */
 export function readingKey(reading: Reading): string {
-  return `${reading.in}: ${readingText(reading)}`;
+  const reduced = 'argv' in reading ? reading.tally : 'files' in reading ? reading.lines : undefined;
+  return `${reading.in}: ${readingText(reading)}${reduced === undefined ? '' : ` | ${reduced}`}`;
 }

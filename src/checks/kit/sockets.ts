@@ -22,3 +22,20 @@ export function parseUdpSockets(evidence: Evidence): Parsed<readonly UdpSocket[]
       }),
   );
 }
+
+/** A TCP socket that listens: `waiting` connections are not accepted yet, `backlog` may wait. `address` as it is bound. */
+export type TcpListener = { readonly address: string; readonly port: number; readonly waiting: number; readonly backlog: number };
+
+/** Parses the evidence of `TCP_LISTENERS`. Source: ss(8); of a listener Recv-Q and Send-Q are these two, inet_diag. */
+export function parseTcpListeners(evidence: Evidence): Parsed<readonly TcpListener[]> {
+  return parseComplete(evidence, (stdout) =>
+    stdout
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .map((line) => {
+        const [, waiting, backlog, address = '', port] = /^LISTEN\s+(\d+)\s+(\d+)\s+(\S+):(\d+)\s/.exec(line) ?? [];
+        if (waiting === undefined) throw new TypeError(`not a listener: ${line}`);
+        return { address, port: Number(port), waiting: Number(waiting), backlog: Number(backlog) };
+      }),
+  );
+}

@@ -19,10 +19,32 @@ export const Exchange = z.strictObject({
 });
 export type Exchange = z.infer<typeof Exchange>;
 
+/** How a reading is named among the templates of an agent: what is run or read, how it is reduced, and what it needs. */
+export function templateOf(
+  reading:
+    | { readonly argv: readonly string[]; readonly tally?: string | undefined; readonly needs?: string | undefined }
+    | { readonly files: readonly string[]; readonly lines?: string | undefined },
+): string {
+  return 'argv' in reading
+    ? JSON.stringify([reading.argv, reading.tally ?? null, reading.needs ?? null])
+    : JSON.stringify([reading.files, reading.lines ?? null]);
+}
+
 /** What the agent is asked to do. `in` is the node's network namespace or that of the probe pod named by `pod`. */
 export const Operation = z.discriminatedUnion('op', [
-  z.strictObject({ op: z.literal('run'), in: z.enum(['node', 'pod']), argv: z.array(z.string()) }),
-  z.strictObject({ op: z.literal('read'), in: z.enum(['node', 'pod']), files: z.array(z.string()) }),
+  z.strictObject({
+    op: z.literal('run'),
+    in: z.enum(['node', 'pod']),
+    argv: z.array(z.string()),
+    tally: z.string().optional(),
+    needs: z.string().optional(),
+  }),
+  z.strictObject({
+    op: z.literal('read'),
+    in: z.enum(['node', 'pod']),
+    files: z.array(z.string()),
+    lines: z.string().optional(),
+  }),
   /** Makes `in: 'pod'` possible: finds a process of the pod by its uid. */
   z.strictObject({ op: z.literal('find'), in: z.literal('node'), uid: z.string() }),
   /** Starts the agent again inside the pod's network namespace, for what needs sockets there that stay open. */

@@ -5,6 +5,13 @@ import { nearNames } from '../../../src/model/near-names.ts';
 import { messageOf } from '../../../src/model/text.ts';
 import type { Handle } from '../handle.ts';
 import { agentHangs, agentMissing, execDropped, execForbidden } from './agents.ts';
+import {
+  conntrackTableFull,
+  conntrackTableNearlyFull,
+  natPortsExhausted,
+  natPortsNearlyExhausted,
+  staleUdpConntrack,
+} from './conntrack.ts';
 import { corednsBlackholed, corednsDown, corednsNxdomain, corednsRefused, corednsServfail } from './dns.ts';
 import type { At, Fault } from './fault.ts';
 import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
@@ -50,6 +57,7 @@ import {
 } from './rack.ts';
 import { blackholeRoute, bridgeDown, containerNetworkSteals, policyRuleSteals } from './routes.ts';
 import { kubernetesServiceRulesMissing, networkPolicyDefaultDeny } from './services.ts';
+import { listenQueueFull, timestampsRejected } from './tcp.ts';
 import { otherNode } from './where.ts';
 
 /** Every fault that can be put into a lab, by its name. */
@@ -95,6 +103,13 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     containerNetworkSteals,
     bridgeDown,
     icmpFiltered,
+    conntrackTableFull,
+    conntrackTableNearlyFull,
+    natPortsExhausted,
+    natPortsNearlyExhausted,
+    staleUdpConntrack,
+    listenQueueFull,
+    timestampsRejected,
     corednsDown,
     corednsBlackholed,
     corednsServfail,
