@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { CHECKS } from '../src/checks/index.ts';
@@ -32,7 +32,8 @@ type Listed = (typeof LISTED)[number];
 
 /**
  * What a check is captured with: the kinds of probes, the objects and ConfigMaps it looks at, the namespaces whose pods it
- * does where not all are needed, its cases.
+ * does where not all are needed, its cases. `recorded` are cases that no lab can show: they stay as they are, and the
+ * readme says where they come from.
  */
 type Captured = {
   readonly probes?: readonly string[];
@@ -40,10 +41,15 @@ type Captured = {
   readonly configs?: readonly string[];
   readonly pods?: readonly string[];
   readonly cases: Readonly<Record<string, readonly Placed[]>>;
+  readonly recorded?: Readonly<Record<string, string>>;
 };
 
 const on = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2' } }];
 const between = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2', peer: 'node-3' } }];
+
+/** The neighbour table is one for all network namespaces of a machine: filled in a lab, it would cut the machine off. */
+const USER_MODE =
+  'recorded in a machine of its own, a user-mode Linux 6.1.176 with iproute2 6.1.0, as the readings of `node-2`, whose own two neighbours answered:';
 
 /** Every check that has a `bundle.json` for each case. The checks of packet filters have a form of their own. */
 const TABLE: Readonly<Record<string, Captured>> = {
@@ -60,6 +66,13 @@ const TABLE: Readonly<Record<string, Captured>> = {
       healthy: [],
       learnt: between('stale-neighbour'),
       permanent: between('stale-neighbour-permanent'),
+    },
+  },
+  'neighbour-table-full': {
+    cases: { healthy: [], unresolved: on('neighbours-unresolved') },
+    recorded: {
+      pressure: `${USER_MODE} one namespace asked for 600 addresses again and again`,
+      refused: `${USER_MODE} one namespace asked for 9,000 addresses again and again`,
     },
   },
   'address-conflict': {
@@ -194,7 +207,8 @@ async function capture(names: readonly string[]): Promise<number> {
       if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
       const [folder, check] = found;
       const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
-      rmSync(fixtures, { recursive: true, force: true });
+      for (const title of existsSync(fixtures) ? readdirSync(fixtures) : [])
+        if (captured.recorded?.[title] === undefined) rmSync(join(fixtures, title), { recursive: true });
       for (const [title, placed] of Object.entries(captured.cases)) {
         const key = JSON.stringify(placed);
         const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
@@ -294,7 +308,7 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
   return evidence;
 }
 
-function readme({ probes = [], objects = [], pods = [], cases }: Captured): string {
+function readme({ probes = [], objects = [], pods = [], cases, recorded = {} }: Captured): string {
   const kept = [...objects, ...(pods.length === 0 ? [] : [`pods in ${pods.join(', ')}`])];
   const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
   const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
@@ -314,7 +328,7 @@ untouched. ${kept.length === 0 ? 'Pods, Services and everything else are left ou
 
 | case | what was done, with the lab's fault |
 | --- | --- |
-${rows.join('\n')}
+${[...rows, ...Object.entries(recorded).map(([title, source]) => `| \`${title}\` | ${source} |`)].join('\n')}
 `;
 }
 

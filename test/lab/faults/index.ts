@@ -29,7 +29,7 @@ import {
   flannelWrongInterface,
 } from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
-import { addressConflict, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   flannelFdbMissing,
   flannelFdbStale,
@@ -75,6 +75,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     staleNeighbour,
     staleNeighbourPermanent,
     addressConflict,
+    neighboursUnresolved,
     pathMtuBlackHole,
     vxlanPortBlocked,
     vxlanPortBlockedOneWay,
