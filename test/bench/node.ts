@@ -47,9 +47,9 @@ function median(sorted: readonly number[]): number {
 /** Looks at every agent of this machine every few milliseconds until told to end. */
 function watchAgents(bundle: string) {
   const seen = new Map<number, { readonly first: number; last: number; cpu: number }>();
-  let isOver = false;
+  const over = new AbortController();
   const watching = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const now = performance.now();
       for (const pid of agentPids(bundle)) {
         const cpu = cpuOf(pid);
@@ -63,7 +63,7 @@ function watchAgents(bundle: string) {
   })();
   return {
     end: async (): Promise<readonly Agent[]> => {
-      isOver = true;
+      over.abort();
       await watching;
       return [...seen.values()].map(({ first, last, cpu }) => ({ cpu, wall: (last - first) / 1000 }));
     },
