@@ -14,6 +14,7 @@ import { diagnoseLab } from '../test/e2e/diagnose.ts';
 import type { At } from '../test/lab/faults/fault.ts';
 import { describePlace, FAULTS } from '../test/lab/faults/index.ts';
 import { createLab, type Lab } from '../test/lab/lab.ts';
+import type { NetworkKind } from '../test/lab/topology.ts';
 
 /*
  * Captures the fixtures of checks: puts faults into a lab, runs the whole diagnosis and keeps of its evidence what a check
@@ -32,14 +33,15 @@ type Listed = (typeof LISTED)[number];
 
 /**
  * What a check is captured with: the kinds of probes, the objects and ConfigMaps it looks at, the namespaces whose pods it
- * does where not all are needed, its cases. `recorded` are cases that no lab can show: they stay as they are, and the
- * readme says where they come from.
+ * does where not all are needed, the kind of lab (flannel's vxlan without it), its cases. `recorded` are cases that no lab
+ * can show: they stay as they are, and the readme says where they come from.
  */
 type Captured = {
   readonly probes?: readonly string[];
   readonly objects?: readonly Listed[];
   readonly configs?: readonly string[];
   readonly pods?: readonly string[];
+  readonly network?: NetworkKind;
   readonly cases: Readonly<Record<string, readonly Placed[]>>;
   readonly recorded?: Readonly<Record<string, string>>;
 };
@@ -130,6 +132,15 @@ const TABLE: Readonly<Record<string, Captured>> = {
       duplicate: between('flannel-vtep-mac-duplicate'),
     },
   },
+  'cloud-drops-pods': {
+    probes: ['node-to-node', 'node-to-pod-network', 'pod-to-pod'],
+    network: 'kubenet',
+    cases: {
+      healthy: [],
+      'route-missing': on('cloud-route-missing'),
+      'source-check': on('cloud-source-check'),
+    },
+  },
   'vxlan-port-blocked': {
     probes: ['node-to-node', 'node-to-pod-network'],
     cases: {
@@ -195,33 +206,41 @@ const TABLE: Readonly<Record<string, Captured>> = {
   },
 };
 
-/** Captures all cases of the given checks; returns how many it wrote. */
+/** Captures all cases of the given checks, each in a lab of its kind; returns how many it wrote. */
 async function capture(names: readonly string[]): Promise<number> {
-  const lab = await createLab({ nodes: 3 });
-  try {
-    let count = 0;
-    const bundles = new Map<string, Bundle>();
-    for (const name of names) {
-      const found = Object.entries(CHECKS).find(([, { id }]) => id === name);
-      const captured = TABLE[name];
-      if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
-      const [folder, check] = found;
-      const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
-      for (const title of existsSync(fixtures) ? readdirSync(fixtures) : [])
-        if (captured.recorded?.[title] === undefined) rmSync(join(fixtures, title), { recursive: true });
-      for (const [title, placed] of Object.entries(captured.cases)) {
-        const key = JSON.stringify(placed);
-        const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
-        bundles.set(key, whole);
-        write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
-        count += 1;
-      }
-      write(fixtures, 'readme.md', readme(captured));
+  let count = 0;
+  for (const [network, group] of Map.groupBy(names, (name) => TABLE[name]?.network ?? 'vxlan')) {
+    const lab = await createLab({ nodes: 3, network });
+    try {
+      count += await captureIn(lab, group);
+    } finally {
+      await lab.down();
     }
-    return count;
-  } finally {
-    await lab.down();
   }
+  return count;
+}
+
+async function captureIn(lab: Lab, names: readonly string[]): Promise<number> {
+  let count = 0;
+  const bundles = new Map<string, Bundle>();
+  for (const name of names) {
+    const found = Object.entries(CHECKS).find(([, { id }]) => id === name);
+    const captured = TABLE[name];
+    if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
+    const [folder, check] = found;
+    const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
+    for (const title of existsSync(fixtures) ? readdirSync(fixtures) : [])
+      if (captured.recorded?.[title] === undefined) rmSync(join(fixtures, title), { recursive: true });
+    for (const [title, placed] of Object.entries(captured.cases)) {
+      const key = JSON.stringify(placed);
+      const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
+      bundles.set(key, whole);
+      write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
+      count += 1;
+    }
+    write(fixtures, 'readme.md', readme(captured));
+  }
+  return count;
 }
 
 /** Runs the diagnosis with the faults in the lab; throws unless every one of them is told as it should be. */
@@ -308,7 +327,7 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
   return evidence;
 }
 
-function readme({ probes = [], objects = [], pods = [], cases, recorded = {} }: Captured): string {
+function readme({ probes = [], objects = [], pods = [], network, cases, recorded = {} }: Captured): string {
   const kept = [...objects, ...(pods.length === 0 ? [] : [`pods in ${pods.join(', ')}`])];
   const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
   const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
@@ -322,7 +341,7 @@ function readme({ probes = [], objects = [], pods = [], cases, recorded = {} }: 
   });
   const probing = `
 The probes are those of ${probes.map((kind) => `\`${kind}\``).join(', ')}, numbered anew, without fping's account of single replies.`;
-  return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes
+  return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes${network === undefined ? '' : ` (${network})`}
 (Linux ${kernel}, iproute2 ${version(['ip', '-V'])}, fping ${version(['fping', '-v'])}), reduced to what this check reads: the Nodes and its own readings,
 untouched. ${kept.length === 0 ? 'Pods, Services and everything else are left out.' : `Of the other objects there are: ${kept.join('; ')}.`}${probes.length === 0 ? '' : probing}
 

@@ -1,5 +1,6 @@
 import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
+import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
@@ -43,6 +44,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-neighbour': staleNeighbour,
   'mesh/icmp-filtered': icmpFiltered,
   'mesh/path-mtu-black-hole': pathMtuBlackHole,
+  'cloud/cloud-drops-pods': cloudDropsPods,
   'flannel/flannel-not-running': flannelNotRunning,
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/public-address-wrong': publicAddressWrong,
