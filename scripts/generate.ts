@@ -7,11 +7,13 @@ import type { Reading } from '../src/checks/kit/check.ts';
 import { readingText } from '../src/checks/kit/readings.ts';
 import { ENVIRONMENT, FileConfig } from '../src/config.ts';
 import { REMEDIES } from '../src/remedies/index.ts';
+import { rbacManifests, renderedManifests, rightsRows } from './manifests.ts';
 
 /*
- * Writes what in the documents comes from code: a page for each check, kind of probe and remedy, headed by what the code
- * says of it and followed by its hand-written readme; and, in pages that are written by hand, what stands between
- * `<!-- generated: NAME -->` and `<!-- end -->`. With --check it writes nothing and fails where a page is out of date.
+ * Writes what comes from code: the manifests of scripts/manifests.ts; in the documents a page for each check, kind of probe
+ * and remedy, headed by what the code says of it and followed by its hand-written readme; and, in pages that are written by
+ * hand, what stands between `<!-- generated: NAME -->` and `<!-- end -->`. With --check it writes nothing and fails where a
+ * page is out of date.
  */
 
 const ROOT = join(import.meta.dirname, '..');
@@ -148,17 +150,24 @@ function table(head: readonly string[], rows: readonly string[]): string {
   return `| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}\n${rows.join('\n')}\n`;
 }
 
+const isCheck = process.argv.includes('--check');
+const rbac = rbacManifests();
+// What is rendered is made from these files.
+if (!isCheck) for (const { path, text } of rbac) writeFileSync(join(ROOT, path), text);
 const pages = [
   ...checkPages(),
   ...remedyPages(),
   filledPage('docs/configuration.md', { settings: settingsTables(), environment: environmentTable() }),
   filledPage('docs/verdict.md', { codes: codesTable() }),
+  filledPage('docs/security.md', { rights: table(['right', 'who', 'what for'], rightsRows()) }),
+  ...rbac,
+  ...renderedManifests(),
 ];
-const folders = ['docs/checks', 'docs/remedies'];
+const folders = ['docs/checks', 'docs/remedies', 'deploy/rendered'];
 const present = folders.flatMap((folder) => list(folder).map((name) => `${folder}/${name}`));
 const extra = present.filter((path) => !pages.some((page) => page.path === path));
 
-if (process.argv.includes('--check')) {
+if (isCheck) {
   const stale = pages.filter(({ path, text }) => read(path) !== text).map(({ path }) => path);
   if (stale.length + extra.length > 0) {
     process.stdout.write(`out of date: ${[...stale, ...extra].join(', ')}\nRun npm run generate.\n`);
@@ -168,7 +177,7 @@ if (process.argv.includes('--check')) {
   for (const folder of folders) mkdirSync(join(ROOT, folder), { recursive: true });
   for (const { path, text } of pages) writeFileSync(join(ROOT, path), text);
   for (const path of extra) rmSync(join(ROOT, path));
-  process.stdout.write(`${pages.length} pages in docs\n`);
+  process.stdout.write(`${pages.length} pages\n`);
 }
 
 function list(folder: string): readonly string[] {

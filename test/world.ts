@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BotProcess, type BotTuning, createBot } from '../src/bot/bot.ts';
 import { type Config, FileConfig } from '../src/config.ts';
-import { createWorker, type Diagnose, type Remediate, type WorkerProcess, type WorkerTuning } from '../src/jobs/worker.ts';
+import {
+  createWorker,
+  type Diagnose,
+  type Remediate,
+  type WorkerDependencies,
+  type WorkerProcess,
+  type WorkerTuning,
+} from '../src/jobs/worker.ts';
 import type { Log } from '../src/store/redis.ts';
 import { startRedis } from './redis.ts';
 import { APP_TOKEN, BOT_TOKEN, type ChannelTraits, createHands, SIGNING_SECRET, startSlack, type UserTraits } from './slack.ts';
@@ -120,6 +127,7 @@ export async function createWorld(
       more: {
         readonly remediate?: Remediate;
         readonly nodes?: readonly string[];
+        readonly queues?: WorkerDependencies['queues'];
         readonly tuning?: Partial<WorkerTuning>;
         readonly config?: Partial<Config>;
       } = {},
@@ -133,6 +141,7 @@ export async function createWorld(
           diagnose,
           propose: plansFor,
           ...(more.remediate === undefined ? {} : { remediate: more.remediate }),
+          ...(more.queues === undefined ? {} : { queues: more.queues }),
           ...(more.nodes === undefined ? {} : { listNodes: async () => more.nodes ?? [] }),
           tuning: { ...FAST_WORKER, ...more.tuning },
         },

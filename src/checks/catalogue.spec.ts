@@ -31,7 +31,6 @@ const PROBE_HEADINGS = ['What a failure says', 'False positives', 'Source'];
 const REMEDIES_TO_COME = new Set([
   'delete-filter-rule',
   'delete-neighbour',
-  'raise-neighbour-limits',
   'restart-flannel',
   'set-link-up',
   'set-mtu',
@@ -42,11 +41,7 @@ const REMEDIES_TO_COME = new Set([
 ]);
 
 /** Codes that no lab can bring about, with the reason. */
-const WITHOUT_LAB_FAULT: Readonly<Record<string, string>> = {
-  'neighbour-table-full':
-    'the neighbour table is one for all namespaces: filling it would cut off the machine that the lab is on',
-  'neighbour-table-pressure': 'likewise',
-};
+const WITHOUT_LAB_FAULT: Readonly<Record<string, string>> = {};
 
 /** Readings that a check can do without, with the reason; what they would have shown is in doubt then, never healthy. */
 const DISPENSABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -56,9 +51,6 @@ const DISPENSABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   'foreign-firewall': {
     'nft list chains netdev': 'without the names of the devices, rules that hang on them make suspects',
     'ps -e -o comm=': 'the rules show the firewall, its process is only cited beside them',
-  },
-  'neighbour-table-full': {
-    'neighbour show @before': 'only the entries after the sweep are judged; the reading is shared with stale-neighbour',
   },
   'stale-neighbour': {
     "arping -D of the node's own address": 'only an entry that another machine really answers for is left out by it',

@@ -1,6 +1,5 @@
 import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
-import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
@@ -22,7 +21,6 @@ import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
 import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
-import { neighbourTableFull } from './linux/neighbour-table-full/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
@@ -44,7 +42,6 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-neighbour': staleNeighbour,
   'mesh/icmp-filtered': icmpFiltered,
   'mesh/path-mtu-black-hole': pathMtuBlackHole,
-  'cloud/cloud-drops-pods': cloudDropsPods,
   'flannel/flannel-not-running': flannelNotRunning,
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/public-address-wrong': publicAddressWrong,
@@ -62,7 +59,6 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-udp-conntrack': staleUdpConntrack,
   'linux/listen-queue-overflow': listenQueueOverflow,
   'linux/timestamps-rejected': timestampsRejected,
-  'linux/neighbour-table-full': neighbourTableFull,
 };
 
 /** Every kind of probe, by its folder. */

@@ -4,6 +4,7 @@ import type { ClusterConfig, Config } from '../config.ts';
 import { createDiagnose } from '../diagnosis/diagnose.ts';
 import { createWorker, type WorkerProcess } from '../jobs/worker.ts';
 import type { Meter } from '../meter.ts';
+import type { QueueName } from '../model/wire/job.ts';
 import { propose } from '../remedies/propose.ts';
 import { createRemediate } from '../remedies/remediate.ts';
 import type { Log } from '../store/redis.ts';
@@ -29,9 +30,11 @@ export function createClusterWorker(
     readonly log: WorkerLog;
     readonly openCluster?: OpenCluster | undefined;
     readonly meter?: Meter | undefined;
+    /** The queues that it serves; both when absent. */
+    readonly queues?: readonly QueueName[] | undefined;
   },
 ): Omit<WorkerProcess, 'id'> {
-  const { version, log, meter, openCluster = kubernetes(log) } = options;
+  const { version, log, meter, openCluster = kubernetes(log), queues } = options;
   const settings = config.clusters[name];
   if (settings === undefined) throw new UsageError(`the configuration has no cluster ${name}`);
   const opened = openCluster(name, settings);
@@ -43,6 +46,7 @@ export function createClusterWorker(
     version,
     log,
     ...(meter === undefined ? {} : { meter }),
+    ...(queues === undefined ? {} : { queues }),
     diagnose: async (request, run) => {
       const result = await diagnose(request, run);
       return result.ok ? result.value : { refusal: result.error.message };

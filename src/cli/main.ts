@@ -45,6 +45,7 @@ cli
   .option(...CONFIG)
   .option(...CLUSTER)
   .option(...OPS_PORT)
+  .option('--queue <name>', 'Only one kind of work: diagnose, or remediate')
   .action((options: Record<string, unknown>) => serveAs('worker', options));
 
 cli

@@ -3,12 +3,13 @@ import type { Config, Role } from '../config.ts';
 import type { WorkerProcess } from '../jobs/worker.ts';
 import type { Meter, QueueState } from '../meter.ts';
 import { messageOf } from '../model/text.ts';
+import type { QueueName } from '../model/wire/job.ts';
 import type { OpenCluster, WorkerLog } from './cluster-worker.ts';
 import { createLogger } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { serveOps } from './ops.ts';
 import { textOption } from './options.ts';
-import { chosenClusters, configFile, loadConfig } from './settings.ts';
+import { chosenClusters, chosenQueues, configFile, loadConfig } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 import { readVersion } from './version.ts';
 
@@ -17,13 +18,14 @@ export async function serve(role: Role, options: Readonly<Record<string, unknown
   const log = createLogger();
   const config = loadConfig(configFile(options), role);
   const clusters = role === 'bot' ? [] : chosenClusters(config, options);
+  const serves = chosenQueues(config, options);
   const signal = Promise.withResolvers<NodeJS.Signals>();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => signal.resolve(name));
   const { port, host } = { port: opsPort(options) ?? config.ops.port, host: config.ops.host };
   let netcheck: Netcheck | null = null;
   const metrics =
     port === undefined ? null : createMetrics(role === 'worker' ? null : async () => (await netcheck?.queues()) ?? []);
-  const parts = { bot: role !== 'worker', clusters, version: readVersion(), log };
+  const parts = { bot: role !== 'worker', clusters, serves, version: readVersion(), log };
   netcheck = await createNetcheck(config, { ...parts, ...(metrics === null ? {} : { meter: metrics.meter }) });
   const { readiness } = netcheck;
   const ops = port === undefined || metrics === null ? null : await openOps({ host, port }, { readiness, metrics });
@@ -77,6 +79,8 @@ export async function createNetcheck(
   parts: {
     readonly bot: boolean;
     readonly clusters: readonly string[];
+    /** The queues that the workers serve; both when absent. */
+    readonly serves?: readonly QueueName[] | undefined;
     readonly version: string;
     readonly log: WorkerLog;
     /** Instead of the cluster behind the configured kubeconfig. */
@@ -84,11 +88,12 @@ export async function createNetcheck(
     readonly meter?: Meter;
   },
 ): Promise<Netcheck> {
-  const { version, log, openCluster, meter } = parts;
+  const { version, log, openCluster, meter, serves } = parts;
   const workers: Omit<WorkerProcess, 'id'>[] = [];
   if (parts.clusters.length > 0) {
     const { createClusterWorker } = await import('./cluster-worker.ts');
-    for (const name of parts.clusters) workers.push(createClusterWorker(config, name, { version, log, openCluster, meter }));
+    for (const name of parts.clusters)
+      workers.push(createClusterWorker(config, name, { version, log, openCluster, meter, queues: serves }));
   }
   let bot: BotProcess | null = null;
   if (parts.bot) {

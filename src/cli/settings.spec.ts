@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { chosenClusters, configFile, loadConfig } from './settings.ts';
+import { chosenClusters, chosenQueues, configFile, loadConfig } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 let folder: string;
@@ -85,5 +85,14 @@ test('--cluster chooses one of the clusters, and without it all are meant', () =
   );
   expect(complaint(() => chosenClusters(config, { cluster: ['prod-eu', 'prod-us'] }))).toMatch(
     /^--cluster \["prod-eu","prod-us"\]: /,
+  );
+});
+
+test('--queue chooses one kind of work, and only one that there is', () => {
+  const config = loadConfig(written('clusters: { prod: {} }\n'), 'worker', {});
+  expect([chosenQueues(config, {}), chosenQueues(config, { queue: 'diagnose' })]).toEqual([undefined, ['diagnose']]);
+  expect(complaint(() => chosenQueues(config, { queue: 'remedies' }))).toBe('--queue remedies: it is diagnose or remediate.');
+  expect(complaint(() => chosenQueues(config, { queue: 'remediate' }))).toBe(
+    '--queue remediate: there is nothing to do, remedies.enabled is false in the configuration.',
   );
 });

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { type Config, formatConfigProblems, type Role, readConfig } from '../config.ts';
 import { nearNames } from '../model/near-names.ts';
 import { messageOf } from '../model/text.ts';
+import { QUEUE_NAMES, type QueueName } from '../model/wire/job.ts';
 import { textOption } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -55,4 +56,15 @@ export function chosenClusters(config: Config, options: Readonly<Record<string, 
   const near = nearNames(name, names);
   const hint = near.length > 0 ? `Did you mean ${near.join(' or ')}?` : `There are ${names.join(', ')}.`;
   throw new UsageError(`--cluster ${name}: the configuration has no such cluster. ${hint}`);
+}
+
+/** The queues that `--queue` chooses: the one of that name, or undefined for both. */
+export function chosenQueues(config: Config, options: Readonly<Record<string, unknown>>): readonly QueueName[] | undefined {
+  const wanted = textOption(options, 'queue');
+  if (wanted === undefined) return undefined;
+  const name = QUEUE_NAMES.find((queue) => queue === wanted);
+  if (name === undefined) throw new UsageError(`--queue ${wanted}: it is ${QUEUE_NAMES.join(' or ')}.`);
+  if (name === 'remediate' && !config.remedies.enabled)
+    throw new UsageError('--queue remediate: there is nothing to do, remedies.enabled is false in the configuration.');
+  return [name];
 }

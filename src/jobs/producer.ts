@@ -1,12 +1,12 @@
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { QueueState } from '../meter.ts';
-import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
+import { DiagnoseJobKind, type QueueName, RemediateJobKind } from '../model/wire/job.ts';
 import { wrap } from '../model/wire/kind.ts';
 import { clusterKeys } from '../store/keys.ts';
 
 /** The names of the queues; BullMQ's keys lie under the cluster's prefix. */
-export const QUEUES = { diagnose: 'diagnose', remediate: 'remediate' } as const;
+export const QUEUES = { diagnose: 'diagnose', remediate: 'remediate' } as const satisfies Readonly<Record<QueueName, string>>;
 
 const DIAGNOSE = { attempts: 1, removeOnComplete: { age: 3_600, count: 1_000 }, removeOnFail: { age: 86_400, count: 1_000 } };
 const REMEDIATE = { attempts: 1, removeOnComplete: { age: 86_400 }, removeOnFail: { age: 86_400 } };

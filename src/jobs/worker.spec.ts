@@ -160,6 +160,20 @@ test('a worker says that it lives and what it runs, and says goodbye', async () 
   expect((await presence.workforce()).alive).toEqual([]);
 });
 
+test('a worker serves only the queue that it is told to, and counts as alive for that one only', async () => {
+  const remedies = { ...world.config.remedies, enabled: true };
+  const remediate = async (): Promise<never> => Promise.reject(new Error('there is nothing to do'));
+  await world.worker(recorded('healthy'), { remediate, queues: ['remediate'], config: { remedies } });
+  const alive = (queue: 'diagnose' | 'remediate') => createWorkerStore(redis, 'lab', 15_000, queue).workforce();
+  await until(async () => (await alive('remediate')).alive.length === 1, 'the worker for remedies');
+  const run = await submit();
+  expect(await alive('diagnose')).toEqual({ alive: [], lastSeenMs: null });
+  await world.worker(recorded('healthy'), { remediate, queues: ['diagnose'], config: { remedies } });
+  await ended(run, 'finished');
+  expect((await alive('diagnose')).alive).toHaveLength(1);
+  expect((await alive('remediate')).alive).toHaveLength(1);
+});
+
 test("a worker needs nothing in Redis but its cluster's prefix", async () => {
   const rights = ['~nc:lab:*', '&nc:lab:*', '+@all', '-@dangerous', '-@admin', '+info', '+client|setname'];
   await redis.call('ACL', 'SETUSER', 'worker', 'on', '>secret', ...rights);

@@ -11,7 +11,7 @@ import type { Progress } from '../model/progress.ts';
 import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
 import { messageOf } from '../model/text.ts';
 import type { RunRequest, Verdict } from '../model/verdict.ts';
-import { DiagnoseJobKind, RemediateJobKind } from '../model/wire/job.ts';
+import { DiagnoseJobKind, QUEUE_NAMES, type QueueName, RemediateJobKind } from '../model/wire/job.ts';
 import { unwrap } from '../model/wire/kind.ts';
 import { createActionStore } from '../store/actions.ts';
 import { auditFileOf, createAuditFile } from '../store/audit.ts';
@@ -67,6 +67,8 @@ export type WorkerDependencies = {
   readonly version: string;
   readonly log: Log;
   readonly diagnose: Diagnose;
+  /** The queues that it serves; both when absent. */
+  readonly queues?: readonly QueueName[];
   /** What could be done about a verdict. Called once per verdict, with the evidence at hand. */
   readonly propose?: (verdict: Verdict, bundle: Bundle) => readonly RemedyPlan[];
   readonly remediate?: Remediate;
@@ -93,6 +95,8 @@ type Attempt = { readonly epoch: number; readonly stop: (why: Stop) => void };
 /** Makes the worker of one cluster. Nothing happens before `start`. */
 export function createWorker(config: Config, dependencies: WorkerDependencies): WorkerProcess {
   const { cluster, log, diagnose, propose, remediate, listNodes, meter = NO_METER } = dependencies;
+  const actor = config.remedies.enabled ? remediate : undefined;
+  const queues = (dependencies.queues ?? QUEUE_NAMES).filter((queue) => queue !== 'remediate' || actor !== undefined);
   const tuning = { ...TUNING, ...dependencies.tuning };
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const keys = clusterKeys(cluster);
@@ -110,51 +114,17 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     const redis = connectRedis(config.redis.url, 'patient', log);
     const subscriber = connectRedis(config.redis.url, 'patient', log);
     const runs = createRunStore(redis, cluster);
-    const presence = createWorkerStore(redis, cluster, ALIVE_MS);
-    const diagnosing = new Worker(
-      QUEUES.diagnose,
-      async (job: Job, token?: string) => {
-        const read = unwrap(DiagnoseJobKind, `job ${job.id ?? ''}`, job.data);
-        if (!read.ok) {
-          log.error({ fault: read.error }, 'a job that cannot be read was dropped');
-          return;
-        }
-        const stopped = await attempt(redis, read.value.run);
-        if (stopped === 'shutdown') {
-          await job.moveToWait(token);
-          throw new WaitingError();
-        }
-      },
-      {
-        connection: redis,
-        prefix: keys.prefix,
-        autorun: false,
-        concurrency: tuning.concurrency,
-        lockDuration: tuning.lockMs,
-        stalledInterval: tuning.stalledMs,
-        maxStalledCount: 2,
-        runRetryDelay: 500,
-      },
-    );
-    diagnosing.on('error', (error) => log.warn({ error: error.message }, 'queue'));
-    diagnosing.on('lockRenewalFailed', (jobs) => {
-      for (const job of jobs) attempts.get(job)?.stop('lost');
-    });
-    diagnosing.on('failed', (job, error) => {
-      const read = unwrap(DiagnoseJobKind, 'job', job?.data);
-      if (!read.ok) return;
-      const reason = /stalled/.test(error.message)
-        ? 'its worker died, and so did those that took over'
-        : 'internal error, see the log';
-      log.error({ run: read.value.run, error: error.message }, 'run failed');
-      void settleQuietly(runs.end(read.value.run, 'failed', reason));
-    });
-    const workers = [diagnosing, ...(remediate === undefined || !config.remedies.enabled ? [] : [remediating(redis, remediate)])];
+    const presence = presenceIn(redis);
+    const workers = [
+      ...(queues.includes('diagnose') ? [diagnosing(redis)] : []),
+      ...(queues.includes('remediate') && actor !== undefined ? [remediating(redis, actor)] : []),
+    ];
 
     subscriber.on('message', (_channel, run) => attempts.get(run)?.stop('cancelled'));
     const loops = [
       repeat(tuning.beatMs, async () => {
-        await presence.beat({ id, version: dependencies.version, running: [...attempts.keys(), ...acting] });
+        const beat = { id, version: dependencies.version, running: [...attempts.keys(), ...acting] };
+        await Promise.all(presence.map((store) => store.beat(beat)));
         for (const [run, { epoch, stop }] of attempts) {
           const state = await runs.progress(run, epoch, null);
           if (state !== 'ok') stop(state === 'stale' ? 'lost' : 'cancelled');
@@ -164,7 +134,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
         ? []
         : [
             repeat(tuning.nodesMs, async () => {
-              await presence.setNodes(await listNodes(AbortSignal.any([ending.signal, AbortSignal.timeout(10_000)])));
+              await presence[0]?.setNodes(await listNodes(AbortSignal.any([ending.signal, AbortSignal.timeout(10_000)])));
             }),
           ]),
     ];
@@ -271,9 +241,57 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     }
   }
 
+  /** Where the worker says that it lives: for each queue that it serves. */
+  function presenceIn(redis: Redis) {
+    return queues.map((queue) => createWorkerStore(redis, cluster, ALIVE_MS, queue));
+  }
+
   async function presenceOf(redis: Redis, bundle: Bundle): Promise<void> {
     const names = bundle.inventory.nodes.map((node) => node.name);
     if (names.length > 0) await createWorkerStore(redis, cluster, ALIVE_MS).setNodes(names);
+  }
+
+  function diagnosing(redis: Redis): Worker {
+    const runs = createRunStore(redis, cluster);
+    const worker = new Worker(
+      QUEUES.diagnose,
+      async (job: Job, token?: string) => {
+        const read = unwrap(DiagnoseJobKind, `job ${job.id ?? ''}`, job.data);
+        if (!read.ok) {
+          log.error({ fault: read.error }, 'a job that cannot be read was dropped');
+          return;
+        }
+        const stopped = await attempt(redis, read.value.run);
+        if (stopped === 'shutdown') {
+          await job.moveToWait(token);
+          throw new WaitingError();
+        }
+      },
+      {
+        connection: redis,
+        prefix: keys.prefix,
+        autorun: false,
+        concurrency: tuning.concurrency,
+        lockDuration: tuning.lockMs,
+        stalledInterval: tuning.stalledMs,
+        maxStalledCount: 2,
+        runRetryDelay: 500,
+      },
+    );
+    worker.on('error', (error) => log.warn({ error: error.message }, 'queue'));
+    worker.on('lockRenewalFailed', (jobs) => {
+      for (const job of jobs) attempts.get(job)?.stop('lost');
+    });
+    worker.on('failed', (job, error) => {
+      const read = unwrap(DiagnoseJobKind, 'job', job?.data);
+      if (!read.ok) return;
+      const reason = /stalled/.test(error.message)
+        ? 'its worker died, and so did those that took over'
+        : 'internal error, see the log';
+      log.error({ run: read.value.run, error: error.message }, 'run failed');
+      void settleQuietly(runs.end(read.value.run, 'failed', reason));
+    });
+    return worker;
   }
 
   function remediating(redis: Redis, act: Remediate): Worker {
@@ -382,7 +400,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       await opened.subscriber.subscribe(keys.cancels);
       for (const worker of opened.workers) void settleQuietly(worker.run());
       await Promise.all(opened.workers.map((worker) => worker.waitUntilReady()));
-      log.info({ cluster, worker: id }, 'worker started');
+      log.info({ cluster, worker: id, queues }, 'worker started');
     },
     readiness: async () => {
       if (opened === null) return [`the worker of ${cluster} is starting, or stopping`];
@@ -398,7 +416,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       // wait for ever: then the connections are cut.
       const patienceMs = (acting.size > 0 ? config.timeouts.remedyMs : 0) + tuning.stopMs + 2_000;
       const handedBack = Promise.all(workers.map((worker) => worker.close())).then(async () => {
-        await settleQuietly(createWorkerStore(redis, cluster, ALIVE_MS).leave(id));
+        await settleQuietly(Promise.all(presenceIn(redis).map((store) => store.leave(id))));
         await Promise.all(loops);
       });
       await Promise.race([handedBack, delay(patienceMs, undefined, { ref: false })]);

@@ -19,6 +19,7 @@ export function clusterKeys(cluster: string) {
     events: `${prefix}:events`,
     cancels: `${prefix}:cancels`,
     workers: `${prefix}:workers`,
+    remediationWorkers: `${prefix}:remediation-workers`,
     nodes: `${prefix}:nodes`,
     action: (id: string) => `${prefix}:action:${id}`,
     actionProgress: (id: string) => `${prefix}:action-progress:${id}`,

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import type { QueueName } from '../model/wire/job.ts';
 import { pack, unpack } from '../model/wire/kind.ts';
 import { NodeNamesKind, type WorkerBeat, WorkerBeatKind } from '../model/wire/worker.ts';
 import { clusterKeys } from './keys.ts';
@@ -40,29 +41,30 @@ export type Workforce = {
 
 export type WorkerStore = ReturnType<typeof createWorkerStore>;
 
-/** Signs of life of a cluster's workers, and the node names that they last read. */
-export function createWorkerStore(redis: Redis, cluster: string, aliveMs: number) {
+/** Signs of life of a cluster's workers that serve a queue, and the node names that they last read. */
+export function createWorkerStore(redis: Redis, cluster: string, aliveMs: number, queue: QueueName = 'diagnose') {
   const keys = clusterKeys(cluster);
-  const seen = `${keys.workers}-seen`;
+  const beats = queue === 'diagnose' ? keys.workers : keys.remediationWorkers;
+  const seen = `${beats}-seen`;
   return {
     beat: async (beat: WorkerBeat): Promise<void> => {
-      await beatScript(redis, [keys.workers, seen], [beat.id, pack(WorkerBeatKind, beat), FORGET_MS]);
+      await beatScript(redis, [beats, seen], [beat.id, pack(WorkerBeatKind, beat), FORGET_MS]);
     },
 
     /** A worker that goes away says so. */
     leave: async (id: string): Promise<void> => {
-      await redis.hdel(keys.workers, id);
+      await redis.hdel(beats, id);
     },
 
     workforce: async (): Promise<Workforce> => {
-      const [at, last, beats] = z
+      const [at, last, found] = z
         .tuple([z.string(), z.string(), z.array(z.string())])
-        .parse(await workforceScript(redis, [keys.workers, seen], []));
+        .parse(await workforceScript(redis, [beats, seen], []));
       const now = Number(at);
-      const alive = beats.flatMap((text) => {
+      const alive = found.flatMap((text) => {
         const read = splitStamp(text);
         if (read === null || now - read.at > aliveMs) return [];
-        const beat = unpack(WorkerBeatKind, keys.workers, read.text);
+        const beat = unpack(WorkerBeatKind, beats, read.text);
         return beat.ok ? [{ beat: beat.value, ageMs: Math.max(0, now - read.at) }] : [];
       });
       const lastSeen = StoredInteger.safeParse(last);

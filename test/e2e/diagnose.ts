@@ -4,14 +4,15 @@ import { createDiagnose, type Diagnosed } from '../../src/diagnosis/diagnose.ts'
 import { entityName } from '../../src/model/entity.ts';
 import type { RunRequest, Verdict } from '../../src/model/verdict.ts';
 import type { Expectation } from '../lab/faults/fault.ts';
+import type { Lab } from '../lab/lab.ts';
 
-/** Runs a diagnosis of the cluster behind a kubeconfig, as the command line and the worker do. */
+/** Runs a diagnosis of a lab's cluster, as the command line and the worker do, with no more rights than a worker has. */
 export async function diagnoseLab(
-  kubeconfig: string,
+  lab: Pick<Lab, 'name' | 'kubeconfig'>,
   request: RunRequest = { kind: 'cluster' },
-  context?: string,
 ): Promise<Diagnosed> {
-  const opened = createKubernetesCluster({ kubeconfig, context, log: { debug: () => {} } });
+  const { kubeconfig } = lab;
+  const opened = createKubernetesCluster({ kubeconfig, context: `${lab.name}-worker`, log: { debug: () => {} } });
   if (!opened.ok) throw new Error(opened.fault.message);
   try {
     const diagnose = createDiagnose({ cluster: opened.value, version: 'test', clock: Date.now });

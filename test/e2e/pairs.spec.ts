@@ -39,7 +39,7 @@ for (const [first, second] of PAIRS) {
       await injectFault(lab, first, { node: 'node-2' }),
       await injectFault(lab, second, { node: 'node-5', ...(FAULTS[second]?.placement === 'pair' ? { peer: 'node-6' } : {}) }),
     ];
-    const { verdict } = await diagnoseLab(lab.kubeconfig);
+    const { verdict } = await diagnoseLab(lab);
     for (const { fault, at } of injected) await healFault(lab, fault.name, at.node);
     const expected = together(injected.map(({ fault, at }) => fault.expects(lab, at)));
     expect({ wrong: mismatches(verdict, expected), headline: verdict.headline }).toEqual({

@@ -12,11 +12,12 @@ function client(lab: Lab, context?: string): KubeConfig {
   return config;
 }
 
-/** Runs a command in the agent of a node through the API server: its output, and how it ended. */
-async function execInAgent(
+/** Runs a command in a pod of a node's own network through the API server: its output, and how it ended. */
+async function execOn(
   lab: Lab,
   node: number,
   argv: string[],
+  [namespace, name, container] = ['kube-flannel', 'kube-flannel-ds', 'kube-flannel'],
   context?: string,
 ): Promise<{ stdout: string; status: V1Status }> {
   const output = new PassThrough();
@@ -25,9 +26,8 @@ async function execInAgent(
     stdout += chunk.toString();
   });
   const status = await new Promise<V1Status>((resolve, reject) => {
-    const pod = `netcheck-agent-${node}`;
     new Exec(client(lab, context))
-      .exec('netcheck-agents', pod, 'agent', argv, output, new PassThrough(), null, false, resolve)
+      .exec(namespace, `${name}-${node}`, container, argv, output, new PassThrough(), null, false, resolve)
       .catch((error: unknown) => reject(error instanceof Error ? error : new Error('the WebSocket failed')));
   });
   return { stdout, status };
@@ -54,7 +54,7 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('a lab of three nodes', () 
   });
 
   test("exec runs in the node's namespaces", async () => {
-    const { stdout, status } = await execInAgent(lab, 2, [
+    const { stdout, status } = await execOn(lab, 2, [
       'sh',
       '-c',
       'hostname; command -v netcheck-agent; command -v fping; exit 3',
@@ -67,11 +67,15 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('a lab of three nodes', () 
     ]);
   });
 
-  test("the worker's rights end at the agents' namespace", async () => {
-    const allowed = await execInAgent(lab, 1, ['true'], `${lab.name}-worker`);
-    const worker = client(lab, `${lab.name}-worker`).makeApiClient(CoreV1Api);
+  test("the worker's rights end at starting the agent", async () => {
+    const context = `${lab.name}-worker`;
+    const agent: [string, string, string] = ['netcheck-agents', 'netcheck-agent', 'agent'];
+    const { stdout } = await execOn(lab, 1, ['netcheck-agent', 'collect'], agent, context);
+    expect(stdout).toContain('"type":"ready"');
+    await expect(execOn(lab, 1, ['true'], agent, context)).rejects.toThrow('the WebSocket failed');
+    await expect(execOn(lab, 1, ['true'], undefined, context)).rejects.toThrow('the WebSocket failed');
+    const worker = client(lab, context).makeApiClient(CoreV1Api);
     await expect(worker.deleteNamespacedPod({ namespace: 'default', name: 'web-1' })).rejects.toThrow(/403/);
-    expect(allowed.status.status).toBe('Success');
   });
 
   test("every pod's processes are in a cgroup that names the pod, and in its network namespace", async () => {
@@ -100,7 +104,7 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('a lab of three nodes', () 
       (await api.readNode({ name: 'node-3' })).status?.conditions?.find(({ type }) => type === 'Ready')?.status;
     await lab.fault('rack-cut-node', { node: 'node-3' });
     let hasEnded = false;
-    const exec = execInAgent(lab, 3, ['hostname']).finally(() => {
+    const exec = execOn(lab, 3, ['hostname']).finally(() => {
       hasEnded = true;
     });
     await until(async () => (await isReady()) === 'Unknown', 'node-3 to be lost');

@@ -7,18 +7,16 @@ import { writeBuildFiles } from './build.ts';
 import type { At } from './faults/fault.ts';
 import { healFault, injectFault } from './faults/index.ts';
 import { type Handle, openHandle } from './handle.ts';
-import { labObjects, WORKER_USER } from './objects.ts';
+import { labObjects, workerUser } from './objects.ts';
 import { startRack, visibleDirectories } from './rack.ts';
 import { type Servers, serveHttp, serveKubelets, startApi } from './servers.ts';
 import { type LabState, ownIdentity, removeLabDirectory, takeLabDirectory, writeState } from './state.ts';
-import { type LabPod, MAX_NODES, type NetworkKind, planTopology } from './topology.ts';
+import { type LabPod, MAX_NODES, planTopology } from './topology.ts';
 
 export type LabOptions = {
   /** Another for each lab that runs at once; one is made up without it. */
   readonly name?: string;
   readonly nodes: number;
-  /** How the pods of different nodes reach each other; by flannel's vxlan without it. */
-  readonly network?: NetworkKind;
   /** After how many seconds without an answer of its kubelet a node is no longer Ready; 40 without it, as in life. */
   readonly nodeMonitorSeconds?: number;
   /** The public key, PEM, that approvals are verified with; with it the agents have a remedy container. */
@@ -47,7 +45,6 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   const {
     name = `test-${process.pid}-${randomBytes(3).toString('hex')}`,
     nodes,
-    network,
     nodeMonitorSeconds = 40,
     approvalKey,
     log = () => {},
@@ -71,7 +68,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   };
 
   try {
-    const topology = planTopology(nodes, network);
+    const topology = planTopology(nodes);
     writeBuildFiles(directory, { topology, visible: visibleDirectories(), agent: await agentBundle() });
     const rack = await startRack(directory, topology);
     open.push({ close: rack.stop });
@@ -94,7 +91,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
         objects: labObjects(topology, new Date(), approvalKey !== undefined),
         tokens: [
           { token: tokens.admin, user: 'kubernetes-admin', groups: ['system:masters'] },
-          { token: tokens.worker, user: WORKER_USER, groups: ['system:serviceaccounts'] },
+          { token: tokens.worker, user: workerUser(approvalKey !== undefined), groups: ['system:serviceaccounts'] },
         ],
         nodeMonitorSeconds,
       }),

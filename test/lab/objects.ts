@@ -1,6 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { type KubeObject, object } from './api/objects.ts';
-import { CLUSTER, type LabNode, type LabPod, type NetworkKind, podsOf, RACK, type Topology } from './topology.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { KubeObject, object } from './api/objects.ts';
+import { PROJECT } from './rack.ts';
+import { CLUSTER, type LabNode, type LabPod, podsOf, RACK, type Topology } from './topology.ts';
 
 /*
  * The Kubernetes objects of a lab, as kubeadm, flannel and the controllers leave them in a cluster of this shape.
@@ -16,21 +20,23 @@ export function labObjects(topology: Topology, at: Date, hasRemedies: boolean): 
     ...['default', 'kube-system', 'kube-public', 'kube-node-lease', 'kube-flannel', CLUSTER.agentNamespace].map((name) =>
       object('v1', 'Namespace', { name, labels: { 'kubernetes.io/metadata.name': name } }, { status: { phase: 'Active' } }),
     ),
-    ...topology.nodes.map((node) => nodeObject(topology, node, created)),
+    ...topology.nodes.map((node) => nodeObject(node, created)),
     ...daemonSets(topology, owners),
     ...coreDns(topology, owners),
     ...topology.pods.map((pod) => podObject(topology, pod, owners, created, hasRemedies)),
     ...services(),
     ...endpointSlices(topology),
     ...configMaps(topology),
-    ...accessRules(),
+    ...accessRules(hasRemedies),
   ].map((item) => ({ ...item, metadata: { uid: randomUUID(), creationTimestamp: created, ...item.metadata } }));
 }
 
-/** The user that a worker is in a cluster: reads, and exec into the agents only. */
-export const WORKER_USER = 'system:serviceaccount:netcheck:netcheck-worker';
+/** The user that netcheck is in a cluster: its worker, or with remedies the one that may do all that the worker may. */
+export function workerUser(hasRemedies: boolean): string {
+  return `system:serviceaccount:netcheck:netcheck-${hasRemedies ? 'remediation' : 'worker'}`;
+}
 
-function nodeObject({ network }: Topology, node: LabNode, created: string): KubeObject {
+function nodeObject(node: LabNode, created: string): KubeObject {
   const condition = (type: string, status: string, reason: string, message: string): object => ({
     type,
     status,
@@ -52,18 +58,18 @@ function nodeObject({ network }: Topology, node: LabNode, created: string): Kube
         'kubernetes.io/hostname': node.name,
         'kubernetes.io/os': 'linux',
       },
+      // As flanneld writes them: pkg/subnet/kube/annotations.go, and vxlanLeaseAttrs of pkg/backend/vxlan/vxlan.go.
       annotations: {
-        ...flannelAnnotations(network, node),
+        'flannel.alpha.coreos.com/backend-data': JSON.stringify({ VNI: CLUSTER.vxlan.vni, VtepMAC: node.vtepMac }),
+        'flannel.alpha.coreos.com/backend-type': 'vxlan',
+        'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
+        'flannel.alpha.coreos.com/public-ip': node.ip,
         'node.alpha.kubernetes.io/ttl': '0',
         'volumes.kubernetes.io/controller-managed-attach-detach': 'true',
       },
     },
     {
-      spec: {
-        podCIDR: node.podCIDR,
-        podCIDRs: [node.podCIDR],
-        ...(network === 'kubenet' ? { providerID: `gce://netcheck-lab/europe-west1-b/${node.name}` } : {}),
-      },
+      spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },
       status: {
         addresses: [
           { type: 'InternalIP', address: node.ip },
@@ -72,9 +78,7 @@ function nodeObject({ network }: Topology, node: LabNode, created: string): Kube
         allocatable: { cpu: '2', memory: '4Gi', pods: '110' },
         capacity: { cpu: '2', memory: '4Gi', pods: '110' },
         conditions: [
-          network === 'kubenet'
-            ? condition('NetworkUnavailable', 'False', 'RouteCreated', 'RouteController created a route')
-            : condition('NetworkUnavailable', 'False', 'FlannelIsUp', 'Flannel is running on this node'),
+          condition('NetworkUnavailable', 'False', 'FlannelIsUp', 'Flannel is running on this node'),
           condition('MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
           condition('DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
           condition('PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
@@ -94,18 +98,6 @@ function nodeObject({ network }: Topology, node: LabNode, created: string): Kube
       },
     },
   );
-}
-
-/** As flanneld writes them: pkg/subnet/kube/annotations.go, and vxlanLeaseAttrs of pkg/backend/vxlan/vxlan.go. */
-function flannelAnnotations(network: NetworkKind, node: LabNode): Record<string, string> {
-  if (network === 'kubenet') return {};
-  const data = network === 'vxlan' ? { VNI: CLUSTER.vxlan.vni, VtepMAC: node.vtepMac } : null;
-  return {
-    'flannel.alpha.coreos.com/backend-data': JSON.stringify(data),
-    'flannel.alpha.coreos.com/backend-type': network,
-    'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
-    'flannel.alpha.coreos.com/public-ip': node.ip,
-  };
 }
 
 /** The labels of a pod by the name of its owner; a DaemonSet selects by the same. */
@@ -393,25 +385,17 @@ function configMaps(topology: Topology): KubeObject[] {
   const config = (namespace: string, name: string, data: Record<string, string>): KubeObject =>
     object('v1', 'ConfigMap', { name, namespace }, { data });
   return [
-    ...(topology.network === 'kubenet'
-      ? []
-      : [
-          config('kube-flannel', 'kube-flannel-cfg', {
-            'cni-conf.json': JSON.stringify({
-              name: 'cbr0',
-              cniVersion: '0.3.1',
-              plugins: [
-                { type: 'flannel', delegate: { hairpinMode: true, isDefaultGateway: true } },
-                { type: 'portmap', capabilities: { portMappings: true } },
-              ],
-            }),
-            'net-conf.json': JSON.stringify({
-              Network: topology.clusterCIDR,
-              EnableNFTables: false,
-              Backend: { Type: topology.network },
-            }),
-          }),
-        ]),
+    config('kube-flannel', 'kube-flannel-cfg', {
+      'cni-conf.json': JSON.stringify({
+        name: 'cbr0',
+        cniVersion: '0.3.1',
+        plugins: [
+          { type: 'flannel', delegate: { hairpinMode: true, isDefaultGateway: true } },
+          { type: 'portmap', capabilities: { portMappings: true } },
+        ],
+      }),
+      'net-conf.json': JSON.stringify({ Network: topology.clusterCIDR, EnableNFTables: false, Backend: { Type: 'vxlan' } }),
+    }),
     config('kube-system', 'coredns', {
       Corefile: `.:53 {
     errors
@@ -457,36 +441,14 @@ networking:
   ];
 }
 
-/** The rights of `WORKER_USER`. */
-function accessRules(): KubeObject[] {
-  const group = 'rbac.authorization.k8s.io';
-  const subjects = [{ kind: 'ServiceAccount', name: 'netcheck-worker', namespace: 'netcheck' }];
-  const verbs = ['get', 'list', 'watch'];
-  const name = 'netcheck-worker';
-  const namespace = CLUSTER.agentNamespace;
-  return [
-    object(
-      `${group}/v1`,
-      'ClusterRole',
-      { name },
-      {
-        rules: [
-          { apiGroups: [''], resources: ['nodes', 'pods', 'services', 'namespaces', 'configmaps', 'events'], verbs },
-          { apiGroups: ['apps'], resources: ['daemonsets', 'deployments', 'replicasets'], verbs },
-          { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs },
-          { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies', 'ingresses'], verbs },
-        ],
-      },
-    ),
-    object(`${group}/v1`, 'ClusterRoleBinding', { name }, { roleRef: { apiGroup: group, kind: 'ClusterRole', name }, subjects }),
-    object(
-      `${group}/v1`,
-      'Role',
-      { name, namespace },
-      { rules: [{ apiGroups: [''], resources: ['pods/exec'], verbs: ['create', 'get'] }] },
-    ),
-    object(`${group}/v1`, 'RoleBinding', { name, namespace }, { roleRef: { apiGroup: group, kind: 'Role', name }, subjects }),
-  ];
+const ACCESS = /^(Cluster)?Role(Binding)?$|^ValidatingAdmissionPolicy/;
+
+/** Rights and admission policies as they are installed. */
+function accessRules(hasRemedies: boolean): KubeObject[] {
+  const file = join(PROJECT, 'deploy/rendered', hasRemedies ? 'production.yaml' : 'read-only.yaml');
+  return parseAllDocuments(readFileSync(file, 'utf8'))
+    .map((document) => KubeObject.parse(document.toJS()))
+    .filter(({ kind }) => ACCESS.test(kind));
 }
 
 function chunks<T>(items: readonly T[], size: number): T[][] {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { ClusterFault, ClusterResult } from '../port.ts';
 import { faultOfAnswer, faultOfError, isDeadline, said } from './faults.ts';
 import type { Login } from './kubeconfig.ts';
+import type { GetPath, ListPath } from './rights.ts';
 
 /** One request to the API server. `path` carries its query. */
 type ApiCall = {
@@ -27,10 +28,10 @@ export type Listed<T> = {
 
 export type Api = {
   /** Reads with retries (429, 5xx, a connection that was cut) as long as the deadline allows. */
-  readonly get: <S extends z.ZodType>(path: string, schema: S, signal: AbortSignal) => Promise<ClusterResult<z.output<S>>>;
+  readonly get: <S extends z.ZodType>(path: GetPath, schema: S, signal: AbortSignal) => Promise<ClusterResult<z.output<S>>>;
   /** Reads a list page by page, up to `most` items; starts again once when its continue token has expired. */
   readonly list: <S extends z.ZodType>(
-    path: string,
+    path: ListPath,
     schema: S,
     signal: AbortSignal,
     most?: number,

@@ -8,6 +8,7 @@ import type { AgentConnection, ClusterFault } from '../port.ts';
 import { urlOf, withSignal } from './api.ts';
 import { faultOfAnswer, faultOfError, isDeadline, parseStatus, type Status, said } from './faults.ts';
 import type { Login } from './kubeconfig.ts';
+import type { ExecPath } from './rights.ts';
 
 /*
  * pods/exec over WebSocket with `ws` itself rather than the client library's Exec: that one never calls back when the
@@ -77,7 +78,8 @@ async function attempt(login: Login, target: ExecTarget, signal: AbortSignal): P
   const { proxy, headers, ...tls } = authorized.value;
   const query = new URLSearchParams({ container: target.container, stdin: 'true', stdout: 'true', stderr: 'true' });
   for (const argument of target.argv) query.append('command', argument);
-  const url = urlOf(login.server, `/api/v1/namespaces/${target.namespace}/pods/${target.pod}/exec?${query.toString()}`);
+  const path: ExecPath = `/api/v1/namespaces/${target.namespace}/pods/${target.pod}/exec`;
+  const url = urlOf(login.server, `${path}?${query.toString()}`);
   let socket: WebSocket;
   try {
     socket = new WebSocket(url, PROTOCOLS, {

@@ -7,6 +7,7 @@ import { openExec } from './exec.ts';
 import { readInventory } from './inventory.ts';
 import { loadLogin } from './kubeconfig.ts';
 import { PodObject } from './objects.ts';
+import type { GetPath } from './rights.ts';
 
 /** A Kubernetes cluster: what a diagnosis reads, and what remedies write. */
 export type KubernetesCluster = Cluster & ClusterWriter;
@@ -154,10 +155,11 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
   };
 }
 
-function pathOf({ group, version, resource, namespace, name }: ObjectRef): string {
+/** A remedy says itself which objects it touches; the cluster refuses what `REQUESTS` does not have. */
+function pathOf({ group, version, resource, namespace, name }: ObjectRef): GetPath {
   const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
   const scope = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
-  return `${root}${scope}/${resource}/${encodeURIComponent(name)}`;
+  return `${root}${scope}/${resource}/${encodeURIComponent(name)}` as GetPath;
 }
 
 function stored(result: ClusterResult<z.infer<typeof Stored>>): ClusterResult<StoredObject> {

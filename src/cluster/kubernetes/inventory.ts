@@ -12,14 +12,7 @@ import {
   VersionObject,
   WarningObject,
 } from './objects.ts';
-
-/** The only ConfigMaps that are read, by name: never a list, so that no secret in another one passes through. */
-const CONFIG_MAPS = [
-  'kube-flannel/kube-flannel-cfg',
-  'kube-system/kube-flannel-cfg',
-  'kube-system/coredns',
-  'kube-system/kube-proxy',
-];
+import { CONFIG_MAPS } from './rights.ts';
 
 /** Warning events are read up to this many, and kept for so long and up to so many: the newest. */
 const MAX_EVENTS = 5000;

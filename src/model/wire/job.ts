@@ -1,6 +1,10 @@
 import { z } from 'zod';
 import { defineKind } from './kind.ts';
 
+/** The queues of a cluster. A worker may serve one of them, so that only some have the rights that remedies need. */
+export const QUEUE_NAMES = ['diagnose', 'remediate'] as const;
+export type QueueName = (typeof QUEUE_NAMES)[number];
+
 /** What the diagnose queue carries: nothing but the run's id. All else is in the run's record. */
 export const DiagnoseJob = z.strictObject({ run: z.string() });
 export type DiagnoseJob = z.infer<typeof DiagnoseJob>;

@@ -387,7 +387,14 @@ test('an administrator can impersonate, others cannot', async () => {
 
 test('discovery names every group and resource', async () => {
   const groups = JSON.parse((await raw('/apis')).text).groups.map((group: { name: string }) => group.name);
-  expect(groups).toEqual(['apps', 'discovery.k8s.io', 'networking.k8s.io', 'rbac.authorization.k8s.io', 'authorization.k8s.io']);
+  expect(groups).toEqual([
+    'apps',
+    'discovery.k8s.io',
+    'networking.k8s.io',
+    'rbac.authorization.k8s.io',
+    'admissionregistration.k8s.io',
+    'authorization.k8s.io',
+  ]);
   const { resources } = JSON.parse((await raw('/api/v1')).text);
   expect(resources).toContainEqual({
     name: 'pods/exec',

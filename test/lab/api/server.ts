@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
+import { connectDenial } from './admission.ts';
 import { createCertificates, keepCertificates } from './certificates.ts';
 import { createSwitches, Faults } from './faults.ts';
 import { createKubeletProxy, type KubeletAddress, refuseUpgrade } from './kubelets.ts';
@@ -28,8 +29,8 @@ import { type Answer, type Call, createVerbs, type OpenWatch, type ResourceCall,
  * tokens, RBAC, get, list with pages and selectors, watch, create, update, patch, delete, discovery, access reviews,
  * pods/exec over WebSocket and pods/log, the last two through the network to each node's kubelet.
  *
- * It leaves out: every controller but a small node controller (a hook stands in for the others), admission, defaults and
- * validation of specs, graceful deletion, finalizers and garbage collection, managed fields and conflicts of server-side
+ * It leaves out: every controller but a small node controller (a hook stands in for the others), admission other than by
+ * policies of CONNECT (admission.ts), defaults and validation of specs, graceful deletion, finalizers and garbage collection, managed fields and conflicts of server-side
  * apply (an apply merges), strategic merge (it merges like RFC 7386, so lists are replaced), SPDY, attach, port-forward,
  * eviction, scale, protobuf and tables, client certificates, service account tokens, audit, and rate limits other than
  * the switches of faults.ts.
@@ -320,7 +321,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     return null;
   }
 
-  function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const url = new URL(request.url ?? '/', 'https://kubernetes');
     const user = authenticate(request);
     options.onRequest?.({ method: request.method ?? 'GET', url: request.url ?? '/', user: user?.name ?? '' });
@@ -331,6 +332,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     // A WebSocket is a GET; since 1.35 the verb of its effect is asked for as well.
     const denied = authorize(user, path, 'get') ?? authorize(user, path, 'create');
     if (denied !== null) return refuseUpgrade(socket, denied);
+    const refused = await connectDenial(store, user, path, url.searchParams);
+    if (refused !== null) return refuseUpgrade(socket, refused);
     if (!url.searchParams.has('command')) return refuseUpgrade(socket, badRequest('you must specify at least 1 command'));
     if (!['stdin', 'stdout', 'stderr'].some((stream) => ['true', '1'].includes(url.searchParams.get(stream) ?? ''))) {
       return refuseUpgrade(socket, badRequest('you must specify at least 1 of stdin, stdout, stderr'));
@@ -362,7 +365,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       });
     },
   );
-  server.on('upgrade', upgrade);
+  server.on('upgrade', (request, socket, head) => {
+    upgrade(request, socket, head).catch((error: unknown) => {
+      socket.destroy(error instanceof Error ? error : new Error(String(error)));
+    });
+  });
   const local = createNetServer((connection) => server.emit('connection', connection));
   await listen(server, { host, port: Number(options.listen.slice(separator + 1)) });
   if (options.socket !== undefined) await listen(local, { path: options.socket });
