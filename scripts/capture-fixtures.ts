@@ -175,6 +175,11 @@ const TABLE: Readonly<Record<string, Captured>> = {
     cases: { healthy: [], 'gone-endpoint': on('stale-udp-conntrack') },
   },
   'listen-queue-overflow': { cases: { healthy: [], full: between('listen-queue-full') } },
+  'port-ranges-overlap': {
+    objects: ['services'],
+    pods: ['kube-system'],
+    cases: { healthy: [], 'local-ports': on('local-ports-overlap'), 'masquerade-agent': on('masquerade-agent-random') },
+  },
   'timestamps-rejected': { cases: { healthy: [], rejected: between('timestamps-rejected') } },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],

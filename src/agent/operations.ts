@@ -81,6 +81,9 @@ const OPERATIONS: Operations = {
     const question = ['arping', '-D', '-c', '1', '-w', '1', '-I', dev, ip];
     report(task.key, await runCommand([...WITHIN_LINK_TIME, ...question], bounds, workplace.processes));
   },
+  async 'uplink-counters'({ dev }, { task, bounds, workplace, report }) {
+    report(task.key, await runCommand(['ethtool', '-S', dev], bounds, workplace.processes));
+  },
   async exchange(operation, { task, workplace, report, startedMs }) {
     const transport = operation.in === 'node' ? fromHere : fromInside(wayInto('pod', workplace), workplace.processes);
     const pings = workplace.pings[operation.in];
@@ -178,6 +181,8 @@ export function refusalOf(operation: Operation, templates: Templates): string | 
     case 'arp':
       if (!DEVICE.test(operation.dev)) return 'not the name of a network device';
       return refuseAddresses(operation.targets) ?? refuseFewer(operation.targets.length, MAX_ARP);
+    case 'uplink-counters':
+      return DEVICE.test(operation.dev) ? null : 'not the name of a network device';
     case 'own-address':
       return DEVICE.test(operation.dev) ? refuseAddresses([operation.ip]) : 'not the name of a network device';
     case 'exchange':

@@ -21,6 +21,8 @@ import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
 import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
+import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
+import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
@@ -59,6 +61,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-udp-conntrack': staleUdpConntrack,
   'linux/listen-queue-overflow': listenQueueOverflow,
   'linux/timestamps-rejected': timestampsRejected,
+  'linux/port-ranges-overlap': portRangesOverlap,
+  'linux/provider-limit-exceeded': providerLimitExceeded,
 };
 
 /** Every kind of probe, by its folder. */

@@ -178,7 +178,10 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const usable = (): readonly Session[] => sessions.filter((session) => session.isUsable() && swept.has(session.node));
   await Promise.all(
     usable().map((session) =>
-      session.perform([...readingTasks(collects, 'end'), ...heardTasks(1, listeningOf(session.evidence()))], limits.roundMs),
+      session.perform(
+        [...readingTasks(collects, 'end', ownLinkOf(session.node)), ...heardTasks(1, listeningOf(session.evidence()))],
+        limits.roundMs,
+      ),
     ),
   );
   await measureAgain();

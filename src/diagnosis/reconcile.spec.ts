@@ -105,6 +105,22 @@ test('two certain findings that each explain everything are both told, as altern
   expect(alternatives).toEqual([[0], [1]]);
 });
 
+test('a finding that loses whole connections explains the failures among them, and no success contradicts it', () => {
+  const eaten = finding('eaten', [{ place: 'node/node-2', point: 'prerouting' }], [{ dst: '10.28.0.12', state: 'new' }]);
+  const some = { ...eaten, harms: [{ state: 'new' as const }] };
+  // So many in a row are not lost by chance.
+  const results: typeof cluster.results = (faults) =>
+    new Map(
+      [...cluster.results(faults)].map(([id, result]) => [
+        id,
+        { ...result, sent: result.sent * 10, delivered: result.delivered * 10 },
+      ]),
+    );
+  const codesWith = (partial: Finding['partial']) =>
+    codes(judge([faultOf(eaten)], [{ ...some, partial }], { ...cluster, results }).causes);
+  expect([codesWith('flows'), codesWith(true), codesWith(false)]).toEqual([['eaten'], [], []]);
+});
+
 test('a partial finding explains loss, and no success contradicts it', () => {
   const random = finding('random', [{ place: 'node/node-2', point: 'forward' }], [{}], { partial: true });
   const { causes, segments } = judge([{ eats: (step) => harmsStep(random, step), rate: 0.3 }], [random]);

@@ -59,7 +59,8 @@ export function readingMoments(reading: Reading): readonly { readonly key: strin
   switch (reading.when ?? 'sweep') {
     case 'both':
       return [
-        { key: `${key} @before`, moment: 'start' },
+        // Which device is the uplink is known only when all that is read at the start has been read.
+        { key: `${key} @before`, moment: 'asks' in reading ? 'sweep' : 'start' },
         { key: `${key} @after`, moment: 'end' },
       ];
     case 'start':
@@ -98,7 +99,10 @@ function readingOperation(reading: Reading, uplink: Uplink | null): Task['operat
   }
   if ('files' in reading) return { op: 'read', in: reading.in, files: [...reading.files], lines: reading.lines };
   if ('what' in reading) return { op: 'pods', in: 'node', what: reading.what };
-  return uplink === null ? null : { op: 'own-address', in: 'node', ...uplink };
+  if (uplink === null) return null;
+  return reading.asks === 'own-address'
+    ? { op: 'own-address', in: 'node', ...uplink }
+    : { op: 'uplink-counters', in: 'node', dev: uplink.dev };
 }
 
 /** How datagrams of a run are marked, and how the one of a probe is. */

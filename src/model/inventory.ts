@@ -69,6 +69,8 @@ export type Ended = z.infer<typeof Ended>;
  * A container of a pod. `id` is its runtime's, without `containerd://`; `reason` says why it is not running
  * (CrashLoopBackOff, OOMKilled, Completed …), '' while it runs; `last` is how it ended before its last restart.
  * `preStop` is null without such a hook, else its kind and how long it lasts, where that can be known (`sleep 15`).
+ * `flags` are those of its command line that checks ask for, by name; a command line may hold secrets, so that nothing else
+ * of it is kept.
  */
 export const Container = z.strictObject({
   name: z.string(),
@@ -86,6 +88,7 @@ export const Container = z.strictObject({
   liveness: ProbeSpec.nullable(),
   startup: ProbeSpec.nullable(),
   preStop: z.strictObject({ kind: z.string(), seconds: z.number().nullable() }).nullable(),
+  flags: z.record(z.string(), z.string()).optional(),
 });
 export type Container = z.infer<typeof Container>;
 

@@ -12,7 +12,8 @@ import { messageOf } from '../../model/text.ts';
  * within one directory), from the host's root file system. `in` is the network namespace: the node's own or that of
  * netcheck's probe pod; `pods` reads all pods of the node at once (see kit/pods.ts). `when`: `start` before the sweep (the
  * plan may need it), `sweep` beside it, `end` after it, `both` before and after it. `asks` is a question on the node's
- * link, with values that only the run knows: who else answers for the node's own address.
+ * link, with values that only the run knows: who else answers for the node's own address, and the
+ * counters of its uplink's driver.
  *
  * Long output is reduced on the node: of files only the lines that match `lines` are kept; of a command's output the agent
  * counts lines that are equal in what the named groups of `tally` match (see the agent's `tally.ts`). Both are regular
@@ -24,7 +25,7 @@ export type Reading = {
 } & (
   | { readonly in: 'node' | 'pod'; readonly argv: readonly string[]; readonly tally?: string; readonly needs?: string }
   | { readonly in: 'node' | 'pod'; readonly files: readonly string[]; readonly lines?: string }
-  | { readonly in: 'node'; readonly asks: 'own-address' }
+  | { readonly in: 'node'; readonly asks: 'own-address' | 'uplink-counters' }
   | { readonly in: 'pods'; readonly what: 'counters' | 'state' }
 );
 

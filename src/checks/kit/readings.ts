@@ -101,6 +101,12 @@ export const SOMAXCONN = { in: 'node', files: ['/proc/sys/net/core/somaxconn'] }
 /** A setting that Linux 4.12 took away: with it, clients behind one address are told apart by nothing but their clocks. */
 export const TW_RECYCLE = { in: 'node', files: ['/proc/sys/net/ipv4/tcp_tw_recycle'] } as const satisfies Reading;
 
+/** The ports that connections of the node get, and those among them that they never do. */
+export const LOCAL_PORTS = {
+  in: 'node',
+  files: ['/proc/sys/net/ipv4/ip_local_port_range', '/proc/sys/net/ipv4/ip_local_reserved_ports'],
+} as const satisfies Reading;
+
 /** The node's memory. */
 export const MEMORY = { in: 'node', when: 'start', files: ['/proc/meminfo'] } as const satisfies Reading;
 
@@ -143,11 +149,15 @@ export const POD_COUNTERS = { in: 'pods', when: 'start', what: 'counters' } as c
 /** Processes, listening sockets, addresses, routes, devices and resolvers of all pods, when the sweep is over. */
 export const PODS = { in: 'pods', when: 'end', what: 'state' } as const satisfies Reading;
 
+/** What the driver of the node's uplink counts (`ethtool -S`), when the sweep begins and when it is over. */
+export const UPLINK_COUNTERS = { in: 'node', when: 'both', asks: 'uplink-counters' } as const satisfies Reading;
+
 /** What is run, read or asked, in the words of a command line. */
 export function readingText(reading: Reading): string {
   if ('argv' in reading) return reading.argv.join(' ');
   if ('files' in reading) return `cat ${reading.files.join(' ')}`;
-  return 'what' in reading ? `${reading.what} of every pod's network namespace` : "arping -D of the node's own address";
+  if ('what' in reading) return `${reading.what} of every pod's network namespace`;
+  return reading.asks === 'own-address' ? "arping -D of the node's own address" : "ethtool -S of the node's uplink";
 }
 /** What flannel tells the CNI plugin about this node; written when flannel has its lease. */
 export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env'] } as const satisfies Reading;

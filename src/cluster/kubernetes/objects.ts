@@ -141,6 +141,8 @@ const PreStop = z
 const ContainerSpec = z.object({
   name: z.string(),
   image: Text,
+  command: z.array(z.string()).nullish(),
+  args: z.array(z.string()).nullish(),
   ports: z.array(ContainerPort).nullish(),
   readinessProbe: KubeletProbe,
   livenessProbe: KubeletProbe,
@@ -149,6 +151,20 @@ const ContainerSpec = z.object({
 });
 
 const Terminated = z.object({ reason: Text, exitCode: z.int().nullish(), finishedAt: Text, containerID: Text, message: Text });
+/** The flags that checks ask for: the ports of NodePorts (kube-apiserver), and how ports are chosen (ip-masq-agent). */
+const FLAGS = ['service-node-port-range', 'random-fully'];
+
+/** `--NAME=VALUE`, `--NAME VALUE`, or `--NAME` alone for `true`. */
+function flagsOf(words: readonly string[]): Pick<Container, 'flags'> {
+  const found = words.flatMap((word, index) => {
+    const [, name = '', value] = /^--?([a-z-]+)(?:=(.*))?$/.exec(word) ?? [];
+    if (!FLAGS.includes(name)) return [];
+    const next = words[index + 1];
+    return [[name, value ?? (next === undefined || next.startsWith('-') ? 'true' : next)] as const];
+  });
+  return found.length === 0 ? {} : { flags: Object.fromEntries(found) };
+}
+
 const ContainerStatus = z.object({
   name: z.string(),
   containerID: Text,
@@ -199,6 +215,7 @@ function containerOf(
     liveness: spec.livenessProbe ?? null,
     startup: spec.startupProbe ?? null,
     preStop: spec.lifecycle?.preStop ?? null,
+    ...flagsOf([...(spec.command ?? []), ...(spec.args ?? [])]),
   };
 }
 

@@ -66,6 +66,8 @@ export const Operation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('arp'), in: z.literal('node'), dev: z.string(), targets: z.array(Ip) }),
   /** Asks on a link whether another machine answers for an address that is the node's own; changes nobody's neighbours. */
   z.strictObject({ op: z.literal('own-address'), in: z.literal('node'), dev: z.string(), ip: Ip }),
+  /** Reads what the driver of a device counts. */
+  z.strictObject({ op: z.literal('uplink-counters'), in: z.literal('node'), dev: z.string() }),
   z.strictObject({
     op: z.literal('exchange'),
     in: z.enum(['node', 'pod']),

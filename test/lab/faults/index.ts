@@ -42,6 +42,7 @@ import {
   vxlanPortTaken,
   vxlanVniMismatch,
 } from './overlay.ts';
+import { localPortsOverlap, masqueradeAgentRandom } from './ports.ts';
 import {
   pathMtuBlackHole,
   rackCutNode,
@@ -110,6 +111,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     staleUdpConntrack,
     listenQueueFull,
     timestampsRejected,
+    localPortsOverlap,
+    masqueradeAgentRandom,
     corednsDown,
     corednsBlackholed,
     corednsServfail,
