@@ -185,6 +185,41 @@ const TABLE: Readonly<Record<string, Captured>> = {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },
   },
+  'port-not-listening': {
+    objects: ['pods', 'endpoints', 'services'],
+    cases: {
+      healthy: [],
+      'no-process': on('port-not-listening'),
+      loopback: on('listens-on-loopback-only'),
+      coredns: on('coredns-down'),
+    },
+  },
+  'leftover-process': { objects: ['pods'], cases: { healthy: [], 'in-a-pod': on('leftover-process') } },
+  'accept-queue-overflow': { objects: ['pods'], cases: { healthy: [], 'never-accepts': on('accept-queue-overflow') } },
+  'pod-resolver-wrong': {
+    objects: ['pods', 'services'],
+    cases: { healthy: [], 'name-server': on('pod-nameserver-wrong'), search: on('pod-search-wrong') },
+  },
+  'pod-detached': {
+    objects: ['pods'],
+    cases: {
+      healthy: [],
+      'link-down': on('pod-link-down'),
+      'off-bridge': on('pod-off-bridge'),
+      'neighbour-stale': on('pod-neighbour-stale'),
+      'mac-elsewhere': on('pod-mac-elsewhere'),
+    },
+  },
+  'pod-routes-wrong': {
+    objects: ['pods'],
+    cases: {
+      healthy: [],
+      'another-address': on('pod-address-missing'),
+      'no-default-route': on('pod-default-route-missing'),
+      'wrong-gateway': on('pod-gateway-wrong'),
+      'not-on-node': on('pod-route-missing'),
+    },
+  },
 };
 
 /** Captures all cases of the given checks; returns how many it wrote. */

@@ -11,7 +11,9 @@ import { readingMoments } from '../src/diagnosis/tasks.ts';
 import { Bundle } from '../src/model/bundle.ts';
 import type { Evidence } from '../src/model/evidence.ts';
 import type { Finding } from '../src/model/finding.ts';
+import type { Pod } from '../src/model/inventory.ts';
 import type { ProbeResult } from '../src/model/probe.ts';
+import { type PodNamespace, PodState } from '../src/model/wire/agent.ts';
 import { capturedInventory, evidence, filterEvidence, NODES } from './filter-evidence.ts';
 
 /*
@@ -141,3 +143,37 @@ export const GARBAGE: readonly string[] = [
   'null',
   '[[]]',
 ];
+
+/** The bundle with what was read of the pods of a node changed. */
+export function withPodState(bundle: Bundle, change: (state: PodState) => PodState, on = 'node-2'): Bundle {
+  return withReading(
+    bundle,
+    'pods: state',
+    said((stdout) => JSON.stringify(change(PodState.parse(JSON.parse(stdout))))),
+    on,
+  );
+}
+
+/** The same for the namespace of one pod, found by its address. */
+export function withPodNamespace(
+  bundle: Bundle,
+  ip: string,
+  change: (namespace: PodNamespace) => PodNamespace,
+  on = 'node-2',
+): Bundle {
+  const changed = (state: PodState): PodState => ({
+    ...state,
+    namespaces: state.namespaces.map((namespace) => (namespace.addresses.includes(ip) ? change(namespace) : namespace)),
+  });
+  return withPodState(bundle, changed, on);
+}
+
+/** The bundle with a pod of its inventory changed. */
+export function withPod(bundle: Bundle, name: string, change: Partial<Pod>): Bundle {
+  const { pods } = bundle.inventory;
+  if (!pods.some((pod) => pod.name === name)) throw new Error(`there is no pod ${name}`);
+  return {
+    ...bundle,
+    inventory: { ...bundle.inventory, pods: pods.map((pod) => (pod.name === name ? { ...pod, ...change } : pod)) },
+  };
+}

@@ -222,6 +222,8 @@ function createNetwork(node: Node & { readonly ip: string }): NodeNetwork {
   const index = node.name.slice(5);
   const link = (name: string, kind: string, ip: string, prefix: number, mtu: number): Link => ({
     name,
+    index: null,
+    peer: null,
     kind,
     up: true,
     carrier: true,

@@ -356,10 +356,11 @@ function devicesIn(text: string, sys: string | null): PodNamespace['devices'] {
   return names.slice(0, MAX_DEVICES).map((name) => {
     const value = (file: string): string | null =>
       sys === null ? null : (readText(`${sys}/${name}/${file}`, 64)?.trim() ?? null);
-    const [flags, iflink, mtu] = [value('flags'), value('iflink'), value('mtu')];
+    const [flags, index, iflink, mtu] = [value('flags'), value('ifindex'), value('iflink'), value('mtu')];
     return {
       name,
       up: flags === null ? null : (Number.parseInt(flags, 16) & 1) !== 0,
+      index: index === null ? null : Number(index),
       iflink: iflink === null ? null : Number(iflink),
       mac: value('address')?.toLowerCase() ?? null,
       mtu: mtu === null ? null : Number(mtu),

@@ -35,6 +35,12 @@ import { nodeToPodNetwork } from './mesh/node-to-pod-network/index.ts';
 import { pathMtuBlackHole } from './mesh/path-mtu-black-hole/index.ts';
 import { podToGateway } from './mesh/pod-to-gateway/index.ts';
 import { podToPod } from './mesh/pod-to-pod/index.ts';
+import { acceptQueueOverflow } from './pods/accept-queue-overflow/index.ts';
+import { leftoverProcess } from './pods/leftover-process/index.ts';
+import { podDetached } from './pods/pod-detached/index.ts';
+import { podResolverWrong } from './pods/pod-resolver-wrong/index.ts';
+import { podRoutesWrong } from './pods/pod-routes-wrong/index.ts';
+import { portNotListening } from './pods/port-not-listening/index.ts';
 
 /** Every check, by its folder. A test compares this map with the directory. */
 export const CHECKS: Readonly<Record<string, Check>> = {
@@ -63,6 +69,12 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/timestamps-rejected': timestampsRejected,
   'linux/port-ranges-overlap': portRangesOverlap,
   'linux/provider-limit-exceeded': providerLimitExceeded,
+  'pods/port-not-listening': portNotListening,
+  'pods/leftover-process': leftoverProcess,
+  'pods/accept-queue-overflow': acceptQueueOverflow,
+  'pods/pod-resolver-wrong': podResolverWrong,
+  'pods/pod-detached': podDetached,
+  'pods/pod-routes-wrong': podRoutesWrong,
 };
 
 /** Every kind of probe, by its folder. */

@@ -185,16 +185,20 @@ function podFiles(topology: Topology, node: LabNode, pod: LabPod): Record<string
         ? []
         : [`neigh replace ${node.bridgeIp} lladdr ${node.bridgeMac} dev eth0 nud permanent`]),
     ]),
-    [`${node.name}.etc/netns/${netns}/resolv.conf`]: POD_RESOLV_CONF,
+    [`${node.name}.etc/netns/${netns}/resolv.conf`]: podResolver(pod),
     [`${netns}.container`]: cgroup(pod.containerId),
     [`${netns}.sandbox`]: cgroup(createHash('sha256').update(pod.containerId).digest('hex')),
   };
 }
 
-const POD_RESOLV_CONF = `search default.svc.${CLUSTER.domain} svc.${CLUSTER.domain} ${CLUSTER.domain}
+/** What the kubelet writes for dnsPolicy ClusterFirst and, for CoreDNS itself, Default. */
+function podResolver({ namespace, role }: LabPod): string {
+  if (role === 'coredns') return `nameserver ${RACK.gateway.ip}\n`;
+  return `search ${namespace}.svc.${CLUSTER.domain} svc.${CLUSTER.domain} ${CLUSTER.domain}
 nameserver ${CLUSTER.dnsService}
 options ndots:5
 `;
+}
 
 /** Permanent entries for every host on the rack, both ways, when the lab is too large for learnt ones. */
 function uplinkNeighbours(topology: Topology, ip: string): string[] {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { addressAt, createIsWithin, familyOf, firstIPv4, isWithin } from './cidr.ts';
+import { addressAt, complementOf, createIsWithin, familyOf, firstIPv4, isWithin } from './cidr.ts';
 
 test.for<[string, string, boolean]>([
   ['172.27.2.0', '172.27.2.0/24', true],
@@ -56,4 +56,14 @@ test('families', () => {
     firstIPv4(['fd00::/64', '10.0.0.0/24']),
     firstIPv4(['fd00::/64']),
   ]).toEqual([4, 6, '10.0.0.0/24', null]);
+});
+
+test('what is outside a prefix, in as few prefixes as there are', () => {
+  expect(complementOf('10.1.0.0/3')).toEqual(['128.0.0.0/1', '64.0.0.0/2', '32.0.0.0/3']);
+  expect(complementOf('0.0.0.0/0')).toEqual([]);
+  const outside = complementOf('172.27.2.0/24');
+  const held = (ip: string): number => outside.filter((block) => isWithin(ip, block)).length;
+  expect(['172.27.2.0', '172.27.2.255', '172.27.1.255', '172.27.3.0', '0.0.0.0', '255.255.255.255'].map(held)).toEqual([
+    0, 0, 1, 1, 1, 1,
+  ]);
 });

@@ -61,3 +61,14 @@ export function addressAt(block: string, index: number): string {
 export function firstIPv4(blocks: readonly string[]): string | null {
   return blocks.find((block) => familyOf(block) === 4) ?? null;
 }
+
+/** The prefixes that together hold every IPv4 address outside a CIDR prefix, the largest first. */
+export function complementOf(block: string): readonly string[] {
+  const [address = '', length = '32'] = block.split('/', 2);
+  const { bits } = valueOf(address);
+  return Array.from({ length: Number(length) }, (_, index) => {
+    const shift = 31n - BigInt(index);
+    const network = ((bits >> shift) ^ 1n) << shift;
+    return `${[24n, 16n, 8n, 0n].map((by) => Number((network >> by) & 255n)).join('.')}/${index + 1}`;
+  });
+}

@@ -25,6 +25,8 @@ test('reads the devices of a node: uplink, pod bridge, tunnel, a pod’s link', 
   expect(links.slice(1, 5)).toEqual([
     {
       name: 'eth0',
+      index: 2,
+      peer: 6,
       kind: 'veth',
       up: true,
       carrier: true,
@@ -37,6 +39,8 @@ test('reads the devices of a node: uplink, pod bridge, tunnel, a pod’s link', 
     },
     {
       name: 'cni0',
+      index: 3,
+      peer: null,
       kind: 'bridge',
       up: true,
       carrier: true,
@@ -49,6 +53,8 @@ test('reads the devices of a node: uplink, pod bridge, tunnel, a pod’s link', 
     },
     {
       name: 'flannel.1',
+      index: 4,
+      peer: null,
       kind: 'vxlan',
       up: true,
       carrier: true,
@@ -61,6 +67,8 @@ test('reads the devices of a node: uplink, pod bridge, tunnel, a pod’s link', 
     },
     {
       name: expect.stringMatching(/^veth/),
+      index: 5,
+      peer: 2,
       kind: 'veth',
       up: true,
       carrier: true,
@@ -81,6 +89,8 @@ test('tells what somebody set from what the link below does', () => {
   expect(linksIn(BRIDGE)).toEqual([
     {
       name: 'cni0',
+      index: 2,
+      peer: null,
       kind: 'bridge',
       up: true,
       carrier: false,
@@ -106,6 +116,8 @@ test('reads what has neither kind, address nor counters', () => {
   expect(linksIn('[{"ifname":"sit0","flags":[],"mtu":1480,"operstate":"DOWN"}]')).toEqual([
     {
       name: 'sit0',
+      index: null,
+      peer: null,
       kind: 'physical',
       up: false,
       carrier: true,

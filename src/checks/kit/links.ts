@@ -6,6 +6,8 @@ const Count = z.int().nonnegative();
 
 /** What iproute2 prints of a device; only the fields that a check reads, everything else is passed over. */
 const IpLink = z.object({
+  ifindex: z.int().optional(),
+  link_index: z.int().optional(),
   ifname: z.string(),
   flags: z.array(z.string()),
   mtu: z.int(),
@@ -31,10 +33,12 @@ const IpLink = z.object({
 
 /**
  * A network device of a node. `up` is the UP flag (what an administrator set), `carrier` whether the link below is
- * there; a bridge without ports has none and is healthy. `vxlan` is present for VXLAN devices. Counters are packets.
+ * there; a bridge without ports has none and is healthy. `peer` is the index of a veth's other end, in its own namespace. `vxlan` is present for VXLAN devices. Counters are packets.
  */
 export type Link = {
   readonly name: string;
+  readonly index: number | null;
+  readonly peer: number | null;
   readonly kind: string;
   readonly up: boolean;
   readonly carrier: boolean;
@@ -64,6 +68,8 @@ function readLinks(stdout: string): readonly Link[] {
     .parse(JSON.parse(stdout))
     .map((link) => ({
       name: link.ifname,
+      index: link.ifindex ?? null,
+      peer: link.link_index ?? null,
       kind: link.linkinfo?.info_kind ?? 'physical',
       up: link.flags.includes('UP'),
       carrier: !link.flags.includes('NO-CARRIER') && link.operstate !== 'LOWERLAYERDOWN',

@@ -6,6 +6,8 @@ import { networkOf, nodeNetwork } from './node-network.ts';
 function link(name: string, kind: string, ...ips: readonly string[]): Link {
   return {
     name,
+    index: null,
+    peer: null,
     kind,
     up: true,
     carrier: true,

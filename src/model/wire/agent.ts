@@ -175,7 +175,7 @@ export type PodListener = z.infer<typeof PodListener>;
 /**
  * A network namespace that is not the node's own. `pid` is a process in it; `groups` are its processes by cgroup;
  * `addresses` without those of loopback and link; `devices` without the loopback device, null what its /sys does not
- * show; `resolv` is null when the pod has no such file; `unread` what could not be read, or not whole.
+ * show (`iflink` is the index of a veth's other end, or its own for what has none); `resolv` is null when the pod has no such file; `unread` what could not be read, or not whole.
  */
 export const PodNamespace = z.strictObject({
   netns: z.string(),
@@ -190,6 +190,7 @@ export const PodNamespace = z.strictObject({
     z.strictObject({
       name: z.string(),
       up: z.boolean().nullable(),
+      index: z.int().nullable(),
       iflink: z.int().nullable(),
       mac: z.string().nullable(),
       mtu: z.int().nullable(),

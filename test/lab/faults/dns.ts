@@ -63,7 +63,13 @@ export const corednsDown: Fault = {
     });
   },
   heal: (lab, at) => start(lab, victim(lab, at)),
-  expects: (lab, at) => degraded(lab, at, 'L4'),
+  expects: (lab, at) => ({
+    status: 'degraded',
+    layer: 'L4',
+    codes: [{ code: 'port-not-listening', node: 'kube-system/kube-dns' }],
+    nodes: [victim(lab, at).node],
+    mentions: [victim(lab, at).name],
+  }),
 };
 
 export const corednsBlackholed: Fault = {

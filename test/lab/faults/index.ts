@@ -42,6 +42,22 @@ import {
   vxlanPortTaken,
   vxlanVniMismatch,
 } from './overlay.ts';
+import {
+  acceptQueueOverflow,
+  leftoverProcess,
+  listensOnLoopbackOnly,
+  podAddressMissing,
+  podDefaultRouteMissing,
+  podGatewayWrong,
+  podLinkDown,
+  podMacElsewhere,
+  podNameserverWrong,
+  podNeighbourStale,
+  podOffBridge,
+  podRouteMissing,
+  podSearchWrong,
+  portNotListening,
+} from './pods.ts';
 import { localPortsOverlap, masqueradeAgentRandom } from './ports.ts';
 import {
   pathMtuBlackHole,
@@ -132,6 +148,20 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     agentHangs,
     execDropped,
     execForbidden,
+    acceptQueueOverflow,
+    leftoverProcess,
+    listensOnLoopbackOnly,
+    podAddressMissing,
+    podDefaultRouteMissing,
+    podGatewayWrong,
+    podLinkDown,
+    podMacElsewhere,
+    podNameserverWrong,
+    podNeighbourStale,
+    podOffBridge,
+    podRouteMissing,
+    podSearchWrong,
+    portNotListening,
   ].map((fault) => [fault.name, fault]),
 );
 
