@@ -53,7 +53,7 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
 
 /** Errors that only something which inspects the packet answers with: a rule or the target, no device and no wire. */
 export function isRefusal(how: How | null): boolean {
-  return how === 'refused' || how === 'reset' || how === 'prohibited';
+  return how === 'refused' || how === 'reset' || how === 'prohibited' || how === 'refused-locally';
 }
 
 function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<string, ProbeResult>): Meaning {
@@ -63,7 +63,8 @@ function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<strin
   if (result.how !== null && isAnswer(result.how)) return 'error';
   if (result.delivered > 0) return 'lossy';
   const sibling = probe.sibling === undefined ? undefined : results.get(probe.sibling);
-  if (sibling?.status === 'pass' && !(sibling.how === 'refused' && result.how === 'prohibited')) return 'filtered';
+  const isRejected = result.how === 'prohibited' || result.how === 'refused-locally';
+  if (sibling?.status === 'pass' && !(sibling.how === 'refused' && isRejected)) return 'filtered';
   return 'fail';
 }
 

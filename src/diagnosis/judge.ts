@@ -115,7 +115,7 @@ function compose(
         how: symptom.result.how ?? 'timeout',
         sent: symptom.result.sent,
         delivered: symptom.result.delivered,
-        ...(symptom.result.detail === undefined ? {} : { detail: symptom.result.detail }),
+        ...detailOf(symptom),
       },
       explainedBy: explainedBy.get(symptom) ?? [],
     })),
@@ -255,6 +255,12 @@ function probeGaps(judged: readonly Judged[], evidence: ReadonlyMap<string, Node
     where: sortNames(group.map(({ probe }) => probe.from.node)).join(', '),
     reason: group[0]?.result.detail ?? '',
   }));
+}
+
+/** What a probe said of its failure; that it passed when it was repeated belongs to it. */
+function detailOf({ result: { detail }, meaning }: Judged): { readonly detail?: string } {
+  if (detail === undefined) return {};
+  return { detail: meaning === 'recovered' ? `${detail}; answered when it was asked again` : detail };
 }
 
 /** IPv6 pod networks are not probed yet; saying so is part of the plan. */

@@ -130,7 +130,7 @@ test('a partial finding explains loss, and no success contradicts it', () => {
 
 test('what was not read stays suspected beside the wire', () => {
   const [segment] = judge([faultOf(blocked)], []).segments;
-  expect(new Set(segment?.hops.map(({ point }) => point))).toEqual(new Set(['neigh', 'fdb', 'wire']));
+  expect(new Set(segment?.hops.map(({ point }) => point))).toEqual(new Set(['route', 'neigh', 'fdb', 'wire']));
 });
 
 test('a fault that no finding explains is located between two nodes, with class and measured direction', () => {
@@ -194,6 +194,48 @@ test('two halves that do not see each other are told in one sentence', () => {
   expect(scopeOf(symptoms, judged, cluster.inventory).sentence).toBe(
     'node-1 and node-2 cannot reach node-3 and node-4, in both directions',
   );
+});
+
+test('what the sender itself refuses is located there, and nowhere else on the way', () => {
+  const { probes, view, pathsOf } = cluster;
+  const results = new Map(cluster.results([]));
+  for (const { id, method, from, to } of probes) {
+    if (method === 'dns' && from.node === 'node-2' && from.pod === null && to.node !== null)
+      results.set(id, { probe: id, status: 'fail', sent: 1, delivered: 0, how: 'refused-locally', detail: 'EPERM after 1 ms' });
+  }
+  const judged = classify(probes, results);
+  const { segments } = reconcile({ findings: [], acquitted: [] }, judged, view, createTracer(pathsOf));
+  const hops = segments.flatMap((segment) => segment.hops);
+  expect(hops).not.toEqual([]);
+  expect(hops.filter(({ place, point }) => place !== 'node/node-2' || !/^(output|route|nat|postrouting)$/.test(point))).toEqual(
+    [],
+  );
+});
+
+test('an exchange that is answered when asked again is told beside what is there still, and located only by itself', () => {
+  const { probes, view, pathsOf } = cluster;
+  const asked = probes.find(({ method, from }) => method === 'tls' && from.node === 'node-1');
+  if (asked === undefined) throw new Error('no TLS exchange is planned');
+  const again = { ...asked, id: `${asked.id} x3`, round: 2, repeats: asked.id };
+  const judgedWith = (faults: readonly SimulatedFault[]) => {
+    const first = cluster.results(faults);
+    const passed = { probe: again.id, status: 'pass', sent: 1, delivered: 1, how: 'ok' } as const;
+    const silent = { probe: asked.id, status: 'fail', sent: 3, delivered: 0, how: 'timeout' } as const;
+    const judged = classify([...probes, again], new Map([...first, [asked.id, silent], [again.id, passed]]));
+    const { symptoms, causes, segments } = reconcile(
+      { findings: [forwarding], acquitted: [] },
+      judged,
+      view,
+      createTracer(pathsOf),
+    );
+    return {
+      recovered: symptoms.filter(({ meaning }) => meaning === 'recovered').map(({ probe }) => probe.id),
+      causes: codes(causes),
+      located: segments.flatMap((segment) => segment.symptoms.map(({ probe }) => probe.id)),
+    };
+  };
+  expect(judgedWith([faultOf(forwarding)])).toEqual({ recovered: [again.id], causes: ['forwarding'], located: [] });
+  expect(judgedWith([])).toEqual({ recovered: [again.id], causes: [], located: [again.id] });
 });
 
 test('any single fault at any hop: as a finding it is the only cause; without one the place named contains it', () => {

@@ -59,6 +59,10 @@ export function reconcile(
   const chosen = candidates.filter((candidate) => certain.includes(candidate) || needed.has(candidate.finding));
   const covered = new Set(chosen.flatMap(({ covers }) => [...covers]));
   const open = symptoms.filter((_, index) => !covered.has(index));
+  const failing = open.filter(({ meaning }) => meaning === 'fail' || meaning === 'error');
+  const losing = open.filter(({ meaning }) => meaning === 'lossy' || meaning === 'recovered');
+  // An exchange that was answered when it was asked again is told, but does not compete with what is there still.
+  const isBesides = chosen.length > 0 || failing.length > 0 || losing.some((symptom) => !isAnsweredLater(symptom));
   return {
     symptoms,
     causes: chosen.map(({ finding, covers }) => ({ finding, explains: [...covers].flatMap((index) => symptoms[index] ?? []) })),
@@ -67,14 +71,19 @@ export function reconcile(
       .filter((candidate) => !chosen.includes(candidate) && candidate.finding.certainty !== 'inferred')
       .map(({ finding }) => finding),
     segments: locate({
-      failing: open.filter(({ meaning }) => meaning === 'fail' || meaning === 'error'),
-      lossy: open.filter(({ meaning }) => meaning === 'lossy' || meaning === 'recovered'),
+      failing,
+      lossy: isBesides ? losing.filter((symptom) => !isAnsweredLater(symptom)) : losing,
       all: judged,
       acquitted,
       view,
       trace,
     }),
   };
+}
+
+/** Whether this is a single exchange that nobody answered at first; on a starved node that may be all there is to it. */
+function isAnsweredLater({ probe, meaning }: Judged): boolean {
+  return meaning === 'recovered' && probe.method !== 'ping' && probe.method !== 'udp';
 }
 
 /** The symptoms, by index, on whose way a finding lies with the packets that it harms. */

@@ -132,7 +132,8 @@ function pingResult(probe: Probe, line: PingLine | undefined): ProbeResult {
 
 function howOfPing(probe: Probe, { error }: PingLine): How {
   if (error === null) return 'timeout';
-  if (/Prohibited|Port Unreachable|Protocol Unreachable/.test(error.text)) return 'prohibited';
+  if (/Prohibited|Port Unreachable|Protocol Unreachable/.test(error.text))
+    return error.from === probe.from.ip ? 'refused-locally' : 'prohibited';
   if (/Fragmentation Needed/.test(error.text)) return 'too-big';
   return error.from === probe.from.ip && error.text === 'Host Unreachable' ? 'no-neighbour' : 'no-route';
 }
@@ -163,9 +164,18 @@ function datagramResult(probe: Probe, tag: string, read: Reader, item: Evidence)
     status: count > 0 && delivered === count ? 'pass' : 'fail',
     sent: Math.max(count, 1),
     delivered,
-    how: delivered === count && count > 0 ? 'ok' : error === undefined ? 'timeout' : 'no-route',
+    how: howOfDatagrams(delivered === count && count > 0, error),
     ...(error === undefined ? {} : { detail: error }),
   };
+}
+
+/** Errors with which the sender's own kernel refuses: a rule in OUTPUT, a prohibit route, a blackhole route. */
+const REFUSED_LOCALLY: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'EINVAL']);
+
+function howOfDatagrams(isAllThere: boolean, error: string | undefined): How {
+  if (isAllThere) return 'ok';
+  if (error === undefined) return 'timeout';
+  return REFUSED_LOCALLY.has(error) ? 'refused-locally' : 'no-route';
 }
 
 /** `isTargetGone`: the agent of the target's node broke off, so that nothing is known to listen there any more. */
@@ -220,12 +230,12 @@ function howOfExchange(probe: Probe, { result, detail, ms }: ExchangeOutcome): H
       return 'reset';
     case 'EACCES':
     case 'EPERM':
-      return 'prohibited';
+    case 'EINVAL':
+      return 'refused-locally';
     case 'EHOSTUNREACH':
       // A rejection or a route answers at once; a neighbour that is gone only after the kernel asked for it in vain.
       return ms < AT_ONCE_MS ? 'prohibited' : 'no-neighbour';
     case 'ENETUNREACH':
-    case 'EINVAL':
       return 'no-route';
     case 'NXDOMAIN':
       return 'nxdomain';

@@ -1,5 +1,5 @@
 import type { Paths } from '../dataplane/paths.ts';
-import type { Hop, Point, Step } from '../model/hop.ts';
+import { type Hop, nodePlace, type Point, type Step } from '../model/hop.ts';
 import type { Packet } from '../model/packet.ts';
 import type { Probe } from '../model/probe.ts';
 import { isRefusal, type Judged } from './classify.ts';
@@ -16,8 +16,9 @@ export type Suspect = { readonly key: string; readonly hop: Hop; readonly packet
 /** Every step of a probe's paths; `sure` are those that every alternative takes, hence what a success acquits. */
 export type Trace = { readonly any: readonly Step[]; readonly sure: readonly Step[]; readonly paths: Paths };
 
-/** Points that can tell packets apart by protocol and port. */
+/** Points that can tell packets apart by protocol and port; for a route, policy rules do. */
 const FILTERS: ReadonlySet<Point> = new Set([
+  'route',
   'output',
   'input',
   'forward',
@@ -98,9 +99,19 @@ export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly S
 }
 
 /** What a failed probe casts suspicion on: a refusal was decided by something that looks into packets. */
-export function suspectSteps({ result, meaning }: Judged, trace: Trace): readonly Step[] {
+export function suspectSteps({ probe, result, meaning }: Judged, trace: Trace): readonly Step[] {
   if (meaning === 'error') return targetSockets(trace);
+  if (result.how === 'refused-locally') return ownStack(probe, trace);
   return isRefusal(result.how) ? trace.any.filter(({ hop }) => FILTERS.has(hop.point)) : trace.any;
+}
+
+/** Points at which the sender's own stack decides whether a packet leaves at all. */
+const OWN_STACK: ReadonlySet<Point> = new Set(['output', 'route', 'nat', 'postrouting']);
+
+/** The steps of the request in the network namespace that it starts in. */
+function ownStack({ from }: Probe, { paths }: Trace): readonly Step[] {
+  const place = from.pod === null ? nodePlace(from.node) : `pod/${from.pod}`;
+  return paths.request.flat().filter(({ hop }) => hop.place === place && OWN_STACK.has(hop.point));
 }
 
 /** The last step of the request, in each of its alternatives: the process, or the absence of one, on the target. */

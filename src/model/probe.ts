@@ -50,8 +50,8 @@ export type Probe = z.infer<typeof Probe>;
 
 /**
  * How a probe ended. `timeout` nothing came back; `refused` a reset answered the SYN (or port unreachable a datagram);
- * `reset` an established connection was reset; `prohibited` an ICMP administratively-prohibited answered or a local rule
- * rejected it; `no-route` no route or an ICMP unreachable; `no-neighbour` the next hop's neighbour entry failed;
+ * `reset` an established connection was reset; `prohibited` an ICMP administratively-prohibited answered, or a rule said as
+ * much; `refused-locally` the sender's own kernel did not let it out; `no-route` no route or an ICMP unreachable; `no-neighbour` the next hop's neighbour entry failed;
  * `too-big` it did not fit a device's or path's MTU and somebody said so; the rest are answers of the DNS, HTTP or TLS
  * layer.
  */
@@ -61,6 +61,7 @@ export const How = z.enum([
   'refused',
   'reset',
   'prohibited',
+  'refused-locally',
   'no-route',
   'no-neighbour',
   'too-big',

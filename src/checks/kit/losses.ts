@@ -12,7 +12,7 @@ export function lostAround(node: string, probed: readonly Probed[]): number {
     .reduce((sum, { result: { sent, delivered } }) => sum + Math.max(1, Math.min(sent - delivered, ATTEMPTS)), 0);
 }
 
-/** Neither an answer nor an error from elsewhere; what a node's own kernel drops on the way out, it calls prohibited. */
+/** Neither an answer nor an error from elsewhere; what a node's own kernel drops on the way out, it refuses to its sender. */
 function isLoss(expect: Probed['probe']['expect'], { status, how }: Probed['result']): boolean {
-  return status === 'fail' && expect === 'reach' && (how === null || how === 'timeout' || how === 'prohibited');
+  return status === 'fail' && expect === 'reach' && (how === null || how === 'timeout' || how === 'refused-locally');
 }
