@@ -153,6 +153,25 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'container-network': on('container-network-steals'),
     },
   },
+  'rp-filter-drops': { probes: ['node-to-node'], cases: { healthy: [], strict: between('rp-filter-strict') } },
+  'uplink-trouble': {
+    probes: ['kubernetes-service'],
+    objects: ['services'],
+    cases: {
+      healthy: [],
+      down: on('interface-down'),
+      'no-carrier': on('carrier-lost'),
+      'dropped-packets': on('switch-port-mtu'),
+    },
+  },
+  'default-route-missing': {
+    probes: ['kubernetes-service', 'cluster-dns'],
+    objects: ['services'],
+    cases: { healthy: [], missing: on('default-route-missing') },
+  },
+  'mtu-too-large': {
+    cases: { healthy: [], 'smaller-uplink': on('uplink-mtu-smaller'), 'larger-uplink': on('uplink-mtu-larger') },
+  },
   'bridge-down': { cases: { healthy: [], down: on('bridge-down') } },
   'conntrack-pressure': {
     probes: ['node-to-node', 'kubernetes-service'],

@@ -59,6 +59,9 @@ const DISPENSABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   'stale-neighbour': {
     "arping -D of the node's own address": 'only an entry that another machine really answers for is left out by it',
   },
+  'rp-filter-drops': {
+    'neighbour show @before': 'only the entries after the sweep are asked; the reading is shared with stale-neighbour',
+  },
   'route-leads-astray': {
     'neighbour show @before': 'only the entries after the sweep are asked; the reading is shared with stale-neighbour',
   },

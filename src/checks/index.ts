@@ -16,17 +16,21 @@ import { addressConflict } from './linux/address-conflict/index.ts';
 import { bridgeDown } from './linux/bridge-down/index.ts';
 import { conntrackPressure } from './linux/conntrack-pressure/index.ts';
 import { conntrackWasFull } from './linux/conntrack-was-full/index.ts';
+import { defaultRouteMissing } from './linux/default-route-missing/index.ts';
 import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
 import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
 import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
+import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
 import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
 import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
+import { rpFilterDrops } from './linux/rp-filter-drops/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
 import { timestampsRejected } from './linux/timestamps-rejected/index.ts';
+import { uplinkTrouble } from './linux/uplink-trouble/index.ts';
 import { fullSizePackets } from './mesh/full-size-packets/index.ts';
 import { icmpFiltered } from './mesh/icmp-filtered/index.ts';
 import { nodeToNode } from './mesh/node-to-node/index.ts';
@@ -75,6 +79,10 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'pods/pod-resolver-wrong': podResolverWrong,
   'pods/pod-detached': podDetached,
   'pods/pod-routes-wrong': podRoutesWrong,
+  'linux/rp-filter-drops': rpFilterDrops,
+  'linux/uplink-trouble': uplinkTrouble,
+  'linux/default-route-missing': defaultRouteMissing,
+  'linux/mtu-too-large': mtuTooLarge,
 };
 
 /** Every kind of probe, by its folder. */

@@ -16,8 +16,8 @@ test('packets of every device, both ways', () => {
   expect(read(COUNTERS)).toEqual({
     outcome: 'ok',
     facts: new Map([
-      ['lo', { received: 0, sent: 0 }],
-      ['flannel.1', { received: 1246, sent: 1245 }],
+      ['lo', { received: 0, sent: 0, errors: 0, dropped: 0 }],
+      ['flannel.1', { received: 1246, sent: 1245, errors: 0, dropped: 2 }],
     ]),
   });
 });

@@ -18,7 +18,13 @@ const IpLink = z.object({
     .object({
       info_kind: z.string().optional(),
       info_data: z
-        .object({ id: z.int().optional(), port: z.int().optional(), local: z.string().optional(), link: z.string().optional() })
+        .object({
+          id: z.int().optional(),
+          port: z.int().optional(),
+          local: z.string().optional(),
+          local6: z.string().optional(),
+          link: z.string().optional(),
+        })
         .optional(),
     })
     .optional(),
@@ -92,7 +98,7 @@ function readLinks(stdout: string): readonly Link[] {
           ? {
               vni: link.linkinfo.info_data?.id ?? 0,
               port: link.linkinfo.info_data?.port ?? 0,
-              local: link.linkinfo.info_data?.local ?? null,
+              local: link.linkinfo.info_data?.local ?? link.linkinfo.info_data?.local6 ?? null,
               dev: link.linkinfo.info_data?.link ?? null,
             }
           : null,

@@ -75,6 +75,15 @@ import {
 import { blackholeRoute, bridgeDown, containerNetworkSteals, policyRuleSteals } from './routes.ts';
 import { kubernetesServiceRulesMissing, networkPolicyDefaultDeny } from './services.ts';
 import { listenQueueFull, timestampsRejected } from './tcp.ts';
+import {
+  carrierLost,
+  defaultRouteMissing,
+  interfaceDown,
+  rpFilterStrict,
+  switchPortMtu,
+  uplinkMtuLarger,
+  uplinkMtuSmaller,
+} from './uplink.ts';
 import { otherNode } from './where.ts';
 
 /** Every fault that can be put into a lab, by its name. */
@@ -119,6 +128,13 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     policyRuleSteals,
     containerNetworkSteals,
     bridgeDown,
+    interfaceDown,
+    carrierLost,
+    rpFilterStrict,
+    defaultRouteMissing,
+    uplinkMtuSmaller,
+    uplinkMtuLarger,
+    switchPortMtu,
     icmpFiltered,
     conntrackTableFull,
     conntrackTableNearlyFull,
