@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { CHECKS } from '../src/checks/index.ts';
@@ -14,6 +14,7 @@ import { diagnoseLab } from '../test/e2e/diagnose.ts';
 import type { At } from '../test/lab/faults/fault.ts';
 import { describePlace, FAULTS } from '../test/lab/faults/index.ts';
 import { createLab, type Lab } from '../test/lab/lab.ts';
+import type { NetworkKind } from '../test/lab/topology.ts';
 
 /*
  * Captures the fixtures of checks: puts faults into a lab, runs the whole diagnosis and keeps of its evidence what a check
@@ -32,18 +33,25 @@ type Listed = (typeof LISTED)[number];
 
 /**
  * What a check is captured with: the kinds of probes, the objects and ConfigMaps it looks at, the namespaces whose pods it
- * does where not all are needed, its cases.
+ * does where not all are needed, the kind of lab (flannel's vxlan without it), its cases. `recorded` are cases that no lab
+ * can show: they stay as they are, and the readme says where they come from.
  */
 type Captured = {
   readonly probes?: readonly string[];
   readonly objects?: readonly Listed[];
   readonly configs?: readonly string[];
   readonly pods?: readonly string[];
+  readonly network?: NetworkKind;
   readonly cases: Readonly<Record<string, readonly Placed[]>>;
+  readonly recorded?: Readonly<Record<string, string>>;
 };
 
 const on = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2' } }];
 const between = (fault: string): readonly Placed[] => [{ fault, at: { node: 'node-2', peer: 'node-3' } }];
+
+/** The neighbour table is one for all network namespaces of a machine: filled in a lab, it would cut the machine off. */
+const USER_MODE =
+  'recorded in a machine of its own, a user-mode Linux 6.1.176 with iproute2 6.1.0, as the readings of `node-2`, whose own two neighbours answered:';
 
 /** Every check that has a `bundle.json` for each case. The checks of packet filters have a form of their own. */
 const TABLE: Readonly<Record<string, Captured>> = {
@@ -60,6 +68,13 @@ const TABLE: Readonly<Record<string, Captured>> = {
       healthy: [],
       learnt: between('stale-neighbour'),
       permanent: between('stale-neighbour-permanent'),
+    },
+  },
+  'neighbour-table-full': {
+    cases: { healthy: [], unresolved: on('neighbours-unresolved') },
+    recorded: {
+      pressure: `${USER_MODE} one namespace asked for 600 addresses again and again`,
+      refused: `${USER_MODE} one namespace asked for 9,000 addresses again and again`,
     },
   },
   'address-conflict': {
@@ -115,6 +130,15 @@ const TABLE: Readonly<Record<string, Captured>> = {
       healthy: [],
       changed: on('flannel-vtep-mac-changed'),
       duplicate: between('flannel-vtep-mac-duplicate'),
+    },
+  },
+  'cloud-drops-pods': {
+    probes: ['node-to-node', 'node-to-pod-network', 'pod-to-pod'],
+    network: 'kubenet',
+    cases: {
+      healthy: [],
+      'route-missing': on('cloud-route-missing'),
+      'source-check': on('cloud-source-check'),
     },
   },
   'vxlan-port-blocked': {
@@ -241,32 +265,41 @@ const TABLE: Readonly<Record<string, Captured>> = {
   },
 };
 
-/** Captures all cases of the given checks; returns how many it wrote. */
+/** Captures all cases of the given checks, each in a lab of its kind; returns how many it wrote. */
 async function capture(names: readonly string[]): Promise<number> {
-  const lab = await createLab({ nodes: 3 });
-  try {
-    let count = 0;
-    const bundles = new Map<string, Bundle>();
-    for (const name of names) {
-      const found = Object.entries(CHECKS).find(([, { id }]) => id === name);
-      const captured = TABLE[name];
-      if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
-      const [folder, check] = found;
-      const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
-      rmSync(fixtures, { recursive: true, force: true });
-      for (const [title, placed] of Object.entries(captured.cases)) {
-        const key = JSON.stringify(placed);
-        const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
-        bundles.set(key, whole);
-        write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
-        count += 1;
-      }
-      write(fixtures, 'readme.md', readme(captured));
+  let count = 0;
+  for (const [network, group] of Map.groupBy(names, (name) => TABLE[name]?.network ?? 'vxlan')) {
+    const lab = await createLab({ nodes: 3, network });
+    try {
+      count += await captureIn(lab, group);
+    } finally {
+      await lab.down();
     }
-    return count;
-  } finally {
-    await lab.down();
   }
+  return count;
+}
+
+async function captureIn(lab: Lab, names: readonly string[]): Promise<number> {
+  let count = 0;
+  const bundles = new Map<string, Bundle>();
+  for (const name of names) {
+    const found = Object.entries(CHECKS).find(([, { id }]) => id === name);
+    const captured = TABLE[name];
+    if (found === undefined || captured === undefined) throw new Error(`there is no check ${name}`);
+    const [folder, check] = found;
+    const fixtures = join(ROOT, 'src/checks', folder, 'fixtures');
+    for (const title of existsSync(fixtures) ? readdirSync(fixtures) : [])
+      if (captured.recorded?.[title] === undefined) rmSync(join(fixtures, title), { recursive: true });
+    for (const [title, placed] of Object.entries(captured.cases)) {
+      const key = JSON.stringify(placed);
+      const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
+      bundles.set(key, whole);
+      write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
+      count += 1;
+    }
+    write(fixtures, 'readme.md', readme(captured));
+  }
+  return count;
 }
 
 /** Runs the diagnosis with the faults in the lab; throws unless every one of them is told as it should be. */
@@ -353,7 +386,7 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
   return evidence;
 }
 
-function readme({ probes = [], objects = [], pods = [], cases }: Captured): string {
+function readme({ probes = [], objects = [], pods = [], network, cases, recorded = {} }: Captured): string {
   const kept = [...objects, ...(pods.length === 0 ? [] : [`pods in ${pods.join(', ')}`])];
   const version = (argv: readonly string[]): string => /[\d.]+\d/.exec(outputOf(argv))?.[0] ?? 'unknown';
   const kernel = /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown';
@@ -367,13 +400,13 @@ function readme({ probes = [], objects = [], pods = [], cases }: Captured): stri
   });
   const probing = `
 The probes are those of ${probes.map((kind) => `\`${kind}\``).join(', ')}, numbered anew, without fping's account of single replies.`;
-  return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes
+  return `Written by \`scripts/capture-fixtures.ts\`. Each \`bundle.json\` is the evidence bundle of a real run in a lab of three nodes${network === undefined ? '' : ` (${network})`}
 (Linux ${kernel}, iproute2 ${version(['ip', '-V'])}, fping ${version(['fping', '-v'])}), reduced to what this check reads: the Nodes and its own readings,
 untouched. ${kept.length === 0 ? 'Pods, Services and everything else are left out.' : `Of the other objects there are: ${kept.join('; ')}.`}${probes.length === 0 ? '' : probing}
 
 | case | what was done, with the lab's fault |
 | --- | --- |
-${rows.join('\n')}
+${[...rows, ...Object.entries(recorded).map(([title, source]) => `| \`${title}\` | ${source} |`)].join('\n')}
 `;
 }
 

@@ -32,6 +32,7 @@ const REMEDIES_TO_COME = new Set([
   'kill-process',
   'delete-filter-rule',
   'delete-neighbour',
+  'raise-neighbour-limits',
   'restart-flannel',
   'set-link-up',
   'set-local-port-range',
@@ -44,6 +45,9 @@ const REMEDIES_TO_COME = new Set([
 
 /** Codes that no lab can bring about, with the reason. */
 const WITHOUT_LAB_FAULT: Readonly<Record<string, string>> = {
+  'neighbour-table-full':
+    'the neighbour table is one for all namespaces: filling it would cut off the machine that the lab is on',
+  'neighbour-table-pressure': 'likewise',
   'provider-limit-exceeded': "the counters are those of a cloud's network card; its recorded output is in the fixtures",
 };
 
@@ -55,6 +59,9 @@ const DISPENSABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   'foreign-firewall': {
     'nft list chains netdev': 'without the names of the devices, rules that hang on them make suspects',
     'ps -e -o comm=': 'the rules show the firewall, its process is only cited beside them',
+  },
+  'neighbour-table-full': {
+    'neighbour show @before': 'only the entries after the sweep are judged; the reading is shared with stale-neighbour',
   },
   'stale-neighbour': {
     "arping -D of the node's own address": 'only an entry that another machine really answers for is left out by it',

@@ -1,5 +1,6 @@
 import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
+import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
@@ -23,6 +24,7 @@ import { ipForwardOff } from './linux/ip-forward-off/index.ts';
 import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
+import { neighbourTableFull } from './linux/neighbour-table-full/index.ts';
 import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
 import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
@@ -54,6 +56,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-neighbour': staleNeighbour,
   'mesh/icmp-filtered': icmpFiltered,
   'mesh/path-mtu-black-hole': pathMtuBlackHole,
+  'cloud/cloud-drops-pods': cloudDropsPods,
   'flannel/flannel-not-running': flannelNotRunning,
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/public-address-wrong': publicAddressWrong,
@@ -71,6 +74,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/stale-udp-conntrack': staleUdpConntrack,
   'linux/listen-queue-overflow': listenQueueOverflow,
   'linux/timestamps-rejected': timestampsRejected,
+  'linux/neighbour-table-full': neighbourTableFull,
   'linux/port-ranges-overlap': portRangesOverlap,
   'linux/provider-limit-exceeded': providerLimitExceeded,
   'pods/port-not-listening': portNotListening,

@@ -29,6 +29,8 @@ export type Dataplane = {
    * other.
    */
   readonly carry?: (view: View, from: Node, to: Node, packet: Packet) => Carriage | null;
+  /** Whether a pod's packet gets the address of its node when it leaves for something that is no pod. */
+  readonly masquerades?: (view: View, node: Node, packet: Packet) => boolean;
 };
 
 export type Carriage = {

@@ -9,10 +9,11 @@ import { kubeProxy } from './kube-proxy/index.ts';
 import { linuxBridge } from './linux-bridge/index.ts';
 import { arriveFrom, crossLink, deliverTo, forwardThrough, sendFrom } from './linux-host/index.ts';
 import { opaque } from './opaque/index.ts';
+import { routed } from './routed/index.ts';
 import type { View } from './view.ts';
 
 /** Every dataplane, the first that answers wins; the last answers for what none of the others knows. */
-export const DATAPLANES: readonly Dataplane[] = [linuxBridge, flannel, kubeProxy, opaque];
+export const DATAPLANES: readonly Dataplane[] = [linuxBridge, flannel, routed, kubeProxy, opaque];
 
 /**
  * The way of one probe. Each alternative is an ordered path; there are several where a service picks one of its
@@ -76,16 +77,22 @@ export function createPaths(view: View): (probe: Probe) => Paths {
         ...enter(remotePodNetwork, to, carried.iif, inner),
       ];
     }
-    // Over the link itself. A pod's address does not leave its node: it is masqueraded.
-    const source = from.node?.ip ?? from.ip;
-    const outer = { ...packet, src: source };
+    // Over the link itself, from here on with the address that the packet leaves its node with.
+    const outer = { ...packet, src: leavingAddress(from, packet) };
     return [
       ...(from.node === null ? [] : leave(from.node, from, uplinkOf(from.node), from.pod === null ? outer : packet)),
-      ...crossLink(view, source, to.node?.ip ?? to.ip, outer),
+      ...crossLink(view, from.node?.ip ?? from.ip, to.node?.ip ?? to.ip, outer),
       ...(to.node === null
         ? [{ hop: { place: `host/${to.ip}`, point: 'socket' as const }, packet: outer }]
         : [...arriveFrom(to.node, uplinkOf(to.node), outer), ...enter(to.node, to, uplinkOf(to.node), packet)]),
     ];
+  }
+
+  /** The address that a packet has once it is on the link: most pods' own does not leave their node, it is masqueraded. */
+  function leavingAddress({ node, pod, ip }: End, packet: Packet): string {
+    if (node === null || pod === null) return node?.ip ?? ip;
+    const isTranslated = first((dataplane) => dataplane.masquerades?.(view, node, packet)) ?? true;
+    return isTranslated ? (node.ip ?? ip) : ip;
   }
 
   function walkInside(node: Node, from: End, to: End, packet: Packet): readonly Step[] {
@@ -136,7 +143,7 @@ export function createPaths(view: View): (probe: Probe) => Paths {
       return walk(target, { ...source, ip }, replyTo({ ...request, src: ip }));
     }
     if (source.node !== null && source.pod !== null && source.node.name !== target.node?.name && podNetworkOf(target) === null) {
-      const outer = replyTo({ ...request, src: source.node.ip ?? source.ip });
+      const outer = replyTo({ ...request, src: leavingAddress(source, request) });
       const inner = replyTo(request);
       const uplink = uplinkOf(source.node);
       return [

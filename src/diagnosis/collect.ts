@@ -3,7 +3,7 @@ import { parseComplete, type Reading, type Readings } from '../checks/kit/check.
 import { parseLinks } from '../checks/kit/links.ts';
 import { parseNeighbours } from '../checks/kit/neighbours.ts';
 import { nodeNetwork } from '../checks/kit/node-network.ts';
-import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_LIMITS, NEIGHBOURS, readingKey } from '../checks/kit/readings.ts';
+import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_TABLE, NEIGHBOURS } from '../checks/kit/readings.ts';
 import { readConntrackFree, readNeighboursFree } from '../checks/kit/tables.ts';
 import type { Cluster } from '../cluster/port.ts';
 import type { Plan } from '../model/bundle.ts';
@@ -59,7 +59,7 @@ export type Collected = { readonly plan: Plan; readonly evidence: readonly NodeE
 /** Readings that the plan itself needs, whatever the checks ask for. */
 export const PLANNING: Readings = {
   addresses: ADDRESSES,
-  limits: NEIGHBOUR_LIMITS,
+  limits: NEIGHBOUR_TABLE,
   neighbours: NEIGHBOUR_COUNT,
   conntrack: CONNTRACK_FREE,
 };
@@ -273,14 +273,14 @@ function resultsSoFar(probes: readonly Probe[], sessions: readonly Session[]): R
 
 function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
   const node = inventory.nodes.find(({ name }) => name === evidence.node);
-  const read = (reading: Reading) => evidence.items[readingKey(reading)];
+  const read = (reading: Reading) => evidence.items[readingMoments(reading)[0]?.key ?? ''];
   const addresses = read(ADDRESSES);
   const links = addresses === undefined ? null : parseLinks(addresses);
   return {
     network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
     neighbours: neighboursOf(evidence),
     listening: listeningOf(evidence),
-    freeNeighbours: readNeighboursFree(read(NEIGHBOUR_LIMITS), read(NEIGHBOUR_COUNT)),
+    freeNeighbours: readNeighboursFree(read(NEIGHBOUR_TABLE), read(NEIGHBOUR_COUNT)),
     freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),
   };
 }

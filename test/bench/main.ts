@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 
 const USAGE = `usage:
   npm run -s bench -- triage [--nodes 6]    a diagnosis against the operators' own loops, healthy and with a node cut off
+  npm run -s bench -- node [--nodes 6]      what a run costs one node: processor time, and how long its exec lasts
   npm run -s bench -- ack [--concurrent 100] [--bursts 20]    how fast a slash command is acknowledged
 `;
 
@@ -22,6 +23,11 @@ switch (positionals[0]) {
   case 'triage': {
     const { benchTriage } = await import('./triage.ts');
     process.stdout.write(await benchTriage(Number(values.nodes)));
+    break;
+  }
+  case 'node': {
+    const { benchNode } = await import('./node.ts');
+    process.stdout.write(await benchNode(Number(values.nodes)));
     break;
   }
   case 'ack': {

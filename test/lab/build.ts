@@ -3,7 +3,17 @@ import { copyFileSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileS
 import { dirname, join } from 'node:path';
 import { nodeRules, serviceSections } from './rules.ts';
 import { programPath } from './run.ts';
-import { CLUSTER, hasDynamicNeighbours, type LabNode, type LabPod, podsOf, podsOn, RACK, type Topology } from './topology.ts';
+import {
+  CLUSTER,
+  hasDynamicNeighbours,
+  type LabNode,
+  type LabPod,
+  NETWORKS,
+  podsOf,
+  podsOn,
+  RACK,
+  type Topology,
+} from './topology.ts';
 
 /*
  * Writes the files that rack.sh, node.sh and pod.sh build a lab from: `ip -batch` and `bridge -batch` input, rules and
@@ -19,7 +29,8 @@ export function writeBuildFiles(directory: string, { topology, visible, agent }:
   const services = serviceSections(topology);
   const files: Record<string, string> = {
     'rack.ip': rackBatch(topology),
-    'gw.ip': hostBatch(topology, RACK.gateway),
+    'gw.ip': `${hostBatch(topology, RACK.gateway)}${lines(cloudRoutes(topology))}`,
+    'gw.sysctl': lines(gatewaySettings(topology)),
     'cp.ip': hostBatch(topology, RACK.controlPlane),
     nodes: lines(topology.nodes.map((node) => node.name)),
     'node.fstab': nodeMounts(visible),
@@ -34,9 +45,9 @@ export function writeBuildFiles(directory: string, { topology, visible, agent }:
   for (const node of topology.nodes) {
     const pods = podsOn(topology, node).filter((pod) => pod.network !== null);
     files[`${node.name}.ip`] = nodeBatch(topology, node, pods);
-    files[`${node.name}.fdb`] = lines(fdbBatch(topology, node));
+    files[`${node.name}.fdb`] = lines(topology.network === 'vxlan' ? fdbBatch(topology, node) : []);
     files[`${node.name}.rules`] = nodeRules(topology, node, services);
-    files[`${node.name}.subnet.env`] = subnetEnv(topology, node);
+    if (topology.network !== 'kubenet') files[`${node.name}.run/flannel/subnet.env`] = subnetEnv(topology, node);
     files[`${node.name}.pods`] = lines(pods.map((pod) => `${pod.network?.netns} ${pod.role}`));
     for (const pod of pods) Object.assign(files, podFiles(topology, node, pod));
   }
@@ -91,9 +102,10 @@ function nodeMounts(visible: readonly string[]): string {
 }
 
 function rackBatch(topology: Topology): string {
+  const { linkMtu: mtu } = NETWORKS[topology.network];
   const port = (name: string, mac: string): string[] => [
     `netns add ${name}`,
-    `link add ${name} type veth peer name eth0 address ${mac} netns ${name}`,
+    `link add ${name} mtu ${mtu} type veth peer name eth0 mtu ${mtu} address ${mac} netns ${name}`,
     `link set ${name} master rack0 up`,
   ];
   return lines([
@@ -114,29 +126,58 @@ function hostBatch(topology: Topology, host: { readonly ip: string; readonly mac
   ]);
 }
 
+/** With kubenet the cloud's network brings packets for pods to their nodes: the gateway, which forwards them. */
+function cloudRoutes(topology: Topology): string[] {
+  if (topology.network !== 'kubenet') return [];
+  return topology.nodes.map((node) => `route add ${node.podCIDR} via ${node.ip} dev eth0`);
+}
+
+/**
+ * The gateway forwards where nodes are not to find the way by themselves, and tells nobody of a shorter one. With flannel's
+ * vxlan it does not: what loses its way ends there.
+ */
+function gatewaySettings({ network }: Topology): string[] {
+  if (network === 'vxlan') return [];
+  const settings = [
+    'ip_forward',
+    'conf/all/send_redirects',
+    'conf/eth0/send_redirects',
+    'conf/all/rp_filter',
+    'conf/eth0/rp_filter',
+  ];
+  return settings.map((name) => `echo ${name === 'ip_forward' ? 1 : 0} > /proc/sys/net/ipv4/${name}`);
+}
+
 function nodeBatch(topology: Topology, node: LabNode, pods: readonly LabPod[]): string {
+  const { bridge, podMtu } = NETWORKS[topology.network];
   return lines([
     'link set lo up',
     'link set eth0 up',
     `addr add ${node.ip}/${RACK.prefix} brd + dev eth0`,
     `route add default via ${RACK.gateway.ip}`,
     ...uplinkNeighbours(topology, node.ip),
-    `link add cni0 address ${node.bridgeMac} mtu 1450 type bridge`,
-    'link set cni0 up',
-    `addr add ${node.bridgeIp}/24 brd + dev cni0`,
-    ...overlayBatch(topology, node, CLUSTER.vxlan),
+    `link add ${bridge} address ${node.bridgeMac} mtu ${podMtu} type bridge`,
+    `link set ${bridge} up`,
+    `addr add ${node.bridgeIp}/24 brd + dev ${bridge}`,
+    ...(topology.network === 'vxlan' ? overlayBatch(topology, node, CLUSTER.vxlan) : []),
+    ...(topology.network === 'host-gw' ? hostGwRoutes(topology, node) : []),
     ...pods.flatMap(({ ip, network }) =>
       network === null
         ? []
         : [
             `netns add ${network.netns}`,
-            `link add ${network.veth} mtu 1450 type veth peer name eth0 mtu 1450 address ${network.mac} netns ${network.netns}`,
-            `link set ${network.veth} master cni0 up`,
+            `link add ${network.veth} mtu ${podMtu} type veth peer name eth0 mtu ${podMtu} address ${network.mac} netns ${network.netns}`,
+            `link set ${network.veth} master ${bridge} up`,
             `link set ${network.veth} type bridge_slave hairpin on`,
-            ...(hasDynamicNeighbours(topology) ? [] : [`neigh replace ${ip} lladdr ${network.mac} dev cni0 nud permanent`]),
+            ...(hasDynamicNeighbours(topology) ? [] : [`neigh replace ${ip} lladdr ${network.mac} dev ${bridge} nud permanent`]),
           ],
     ),
   ]);
+}
+
+/** The routes that flannel's host-gw backend keeps, one for every peer; pkg/backend/hostgw. */
+export function hostGwRoutes(topology: Topology, node: LabNode): string[] {
+  return peers(topology, node).map((peer) => `route add ${peer.podCIDR} via ${peer.ip} dev eth0`);
 }
 
 /** What flanneld leaves for its CNI plugin; pkg/subnet, WriteSubnetFile. */
@@ -144,7 +185,7 @@ export function subnetEnv(topology: Topology, node: LabNode): string {
   return lines([
     `FLANNEL_NETWORK=${topology.clusterCIDR}`,
     `FLANNEL_SUBNET=${node.bridgeIp}/24`,
-    'FLANNEL_MTU=1450',
+    `FLANNEL_MTU=${NETWORKS[topology.network].podMtu}`,
     'FLANNEL_IPMASQ=true',
   ]);
 }

@@ -11,12 +11,14 @@ import { labObjects, workerUser } from './objects.ts';
 import { startRack, visibleDirectories } from './rack.ts';
 import { type Servers, serveHttp, serveKubelets, startApi } from './servers.ts';
 import { type LabState, ownIdentity, removeLabDirectory, takeLabDirectory, writeState } from './state.ts';
-import { type LabPod, MAX_NODES, planTopology } from './topology.ts';
+import { type LabPod, MAX_NODES, type NetworkKind, planTopology } from './topology.ts';
 
 export type LabOptions = {
   /** Another for each lab that runs at once; one is made up without it. */
   readonly name?: string;
   readonly nodes: number;
+  /** How the pods of different nodes reach each other; by flannel's vxlan without it. */
+  readonly network?: NetworkKind;
   /** After how many seconds without an answer of its kubelet a node is no longer Ready; 40 without it, as in life. */
   readonly nodeMonitorSeconds?: number;
   /** The public key, PEM, that approvals are verified with; with it the agents have a remedy container. */
@@ -45,6 +47,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   const {
     name = `test-${process.pid}-${randomBytes(3).toString('hex')}`,
     nodes,
+    network,
     nodeMonitorSeconds = 40,
     approvalKey,
     log = () => {},
@@ -68,7 +71,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   };
 
   try {
-    const topology = planTopology(nodes);
+    const topology = planTopology(nodes, network);
     writeBuildFiles(directory, { topology, visible: visibleDirectories(), agent: await agentBundle() });
     const rack = await startRack(directory, topology);
     open.push({ close: rack.stop });

@@ -7,9 +7,11 @@ import { messageOf } from '../../src/model/text.ts';
 import { type Handle, openLab } from './handle.ts';
 import { exitStatus, labEnvironment } from './run.ts';
 import { isAlive, labExists, readState, runningLabs } from './state.ts';
+import { NetworkKind } from './topology.ts';
 
 const USAGE = `usage:
-  npm run -s lab -- up [--name N] [--nodes COUNT]         build a lab; the last line is a JSON object that describes it
+  npm run -s lab -- up [--name N] [--nodes COUNT] [--network vxlan|host-gw|kubenet]
+      build a lab; the last line is a JSON object that describes it
   npm run -s lab -- exec N WHERE -- CMD ARG…              run a command as root in rack, cp, gw, node-2 or default/web-1
   npm run -s lab -- fault N FAULT [--node NODE] [--peer NODE]
   npm run -s lab -- heal N FAULT [--node NODE]
@@ -40,10 +42,11 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function up(args: string[]): Promise<number> {
-  const { name, nodes } = upOptions(args);
+  const { name, nodes, network } = upOptions(args);
   // The supervisor takes the lab down when its standard input ends before it was told to keep it; so does every end of
   // this process before that, a kill among them.
-  const child = spawn(process.execPath, [import.meta.filename, 'supervise', '--name', name, '--nodes', String(nodes)], {
+  const options = ['--name', name, '--nodes', String(nodes), '--network', network];
+  const child = spawn(process.execPath, [import.meta.filename, 'supervise', ...options], {
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
   });
@@ -68,7 +71,7 @@ async function up(args: string[]): Promise<number> {
 
 /** Holds a lab until it is told to end: the hidden half of `up`. */
 async function supervise(args: string[]): Promise<number> {
-  const { name, nodes } = upOptions(args);
+  const { name, nodes, network } = upOptions(args);
   const told = once<string | null>((done) => {
     const lines = createInterface({ input: process.stdin });
     lines.once('line', done);
@@ -80,7 +83,7 @@ async function supervise(args: string[]): Promise<number> {
   // Who started this process is gone once the lab is up; what is said after that, nobody hears.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const { createLab } = await import('./lab.ts');
-  const built = createLab({ name, nodes, log: (message) => void process.stderr.write(`${message}\n`) });
+  const built = createLab({ name, nodes, network, log: (message) => void process.stderr.write(`${message}\n`) });
   const lab = await Promise.race([built, stopped, told.then((line) => (line === null ? null : built))]);
   // Leaving without more ado is safe: the lab goes with this process.
   if (lab === null) return 1;
@@ -160,12 +163,22 @@ async function down(args: string[]): Promise<number> {
   return 0;
 }
 
-function upOptions(args: string[]): { name: string; nodes: number } {
-  const { values } = parse(args, { name: { type: 'string', default: 'lab' }, nodes: { type: 'string', default: '6' } }, 0);
+function upOptions(args: string[]): { name: string; nodes: number; network: NetworkKind } {
+  const { values } = parse(
+    args,
+    {
+      name: { type: 'string', default: 'lab' },
+      nodes: { type: 'string', default: '6' },
+      network: { type: 'string', default: 'vxlan' },
+    },
+    0,
+  );
   const nodes = Number(values['nodes']);
   if (!Number.isInteger(nodes) || nodes < 1)
     throw new Error(`--nodes takes a whole number of 1 or more, not '${values['nodes']}'`);
-  return { name: values['name'] ?? '', nodes };
+  const network = NetworkKind.safeParse(values['network']);
+  if (!network.success) throw new Error(`--network takes ${NetworkKind.options.join(', ')}, not '${values['network']}'`);
+  return { name: values['name'] ?? '', nodes, network: network.data };
 }
 
 /** Parses options and exactly so many positional arguments. */

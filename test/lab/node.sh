@@ -12,16 +12,16 @@ mount -a -T "$build/node.fstab"
 # Only what belongs to the node's own network may be set: for root, the rest of /proc/sys is the machine's.
 mount -o remount,bind,ro /mnt/root/proc/sys
 cd /mnt/root
-mkdir run/lock run/netns run/flannel
+mkdir run/lock run/netns
 pivot_root . .old
 umount -l /.old
 hostname "$node"
 echo "$node" >/etc/hostname
 cp -r "$build/$node.etc/." /etc/
-cp "$build/$node.subnet.env" /run/flannel/subnet.env
 # The kernel's log is the machine's, not a node's: nothing of it is shown here.
 : >/run/kmsg
 mount --bind /run/kmsg /dev/kmsg
+[ ! -e "$build/$node.run" ] || cp -r "$build/$node.run/." /run/
 
 for file in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 \
   /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables; do

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { KubeObject, object } from './api/objects.ts';
 import { PROJECT } from './rack.ts';
-import { CLUSTER, type LabNode, type LabPod, podsOf, RACK, type Topology } from './topology.ts';
+import { CLUSTER, type LabNode, type LabPod, type NetworkKind, podsOf, RACK, type Topology } from './topology.ts';
 
 /*
  * The Kubernetes objects of a lab, as kubeadm, flannel and the controllers leave them in a cluster of this shape.
@@ -20,7 +20,7 @@ export function labObjects(topology: Topology, at: Date, hasRemedies: boolean): 
     ...['default', 'kube-system', 'kube-public', 'kube-node-lease', 'kube-flannel', CLUSTER.agentNamespace].map((name) =>
       object('v1', 'Namespace', { name, labels: { 'kubernetes.io/metadata.name': name } }, { status: { phase: 'Active' } }),
     ),
-    ...topology.nodes.map((node) => nodeObject(node, created)),
+    ...topology.nodes.map((node) => nodeObject(topology, node, created)),
     ...daemonSets(topology, owners),
     ...coreDns(topology, owners),
     ...topology.pods.map((pod) => podObject(topology, pod, owners, created, hasRemedies)),
@@ -36,7 +36,7 @@ export function workerUser(hasRemedies: boolean): string {
   return `system:serviceaccount:netcheck:netcheck-${hasRemedies ? 'remediation' : 'worker'}`;
 }
 
-function nodeObject(node: LabNode, created: string): KubeObject {
+function nodeObject({ network }: Topology, node: LabNode, created: string): KubeObject {
   const condition = (type: string, status: string, reason: string, message: string): object => ({
     type,
     status,
@@ -58,18 +58,18 @@ function nodeObject(node: LabNode, created: string): KubeObject {
         'kubernetes.io/hostname': node.name,
         'kubernetes.io/os': 'linux',
       },
-      // As flanneld writes them: pkg/subnet/kube/annotations.go, and vxlanLeaseAttrs of pkg/backend/vxlan/vxlan.go.
       annotations: {
-        'flannel.alpha.coreos.com/backend-data': JSON.stringify({ VNI: CLUSTER.vxlan.vni, VtepMAC: node.vtepMac }),
-        'flannel.alpha.coreos.com/backend-type': 'vxlan',
-        'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
-        'flannel.alpha.coreos.com/public-ip': node.ip,
+        ...flannelAnnotations(network, node),
         'node.alpha.kubernetes.io/ttl': '0',
         'volumes.kubernetes.io/controller-managed-attach-detach': 'true',
       },
     },
     {
-      spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },
+      spec: {
+        podCIDR: node.podCIDR,
+        podCIDRs: [node.podCIDR],
+        ...(network === 'kubenet' ? { providerID: `gce://netcheck-lab/europe-west1-b/${node.name}` } : {}),
+      },
       status: {
         addresses: [
           { type: 'InternalIP', address: node.ip },
@@ -78,7 +78,9 @@ function nodeObject(node: LabNode, created: string): KubeObject {
         allocatable: { cpu: '2', memory: '4Gi', pods: '110' },
         capacity: { cpu: '2', memory: '4Gi', pods: '110' },
         conditions: [
-          condition('NetworkUnavailable', 'False', 'FlannelIsUp', 'Flannel is running on this node'),
+          network === 'kubenet'
+            ? condition('NetworkUnavailable', 'False', 'RouteCreated', 'RouteController created a route')
+            : condition('NetworkUnavailable', 'False', 'FlannelIsUp', 'Flannel is running on this node'),
           condition('MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
           condition('DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
           condition('PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
@@ -98,6 +100,18 @@ function nodeObject(node: LabNode, created: string): KubeObject {
       },
     },
   );
+}
+
+/** As flanneld writes them: pkg/subnet/kube/annotations.go, and vxlanLeaseAttrs of pkg/backend/vxlan/vxlan.go. */
+function flannelAnnotations(network: NetworkKind, node: LabNode): Record<string, string> {
+  if (network === 'kubenet') return {};
+  const data = network === 'vxlan' ? { VNI: CLUSTER.vxlan.vni, VtepMAC: node.vtepMac } : null;
+  return {
+    'flannel.alpha.coreos.com/backend-data': JSON.stringify(data),
+    'flannel.alpha.coreos.com/backend-type': network,
+    'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
+    'flannel.alpha.coreos.com/public-ip': node.ip,
+  };
 }
 
 /** The labels of a pod by the name of its owner; a DaemonSet selects by the same. */
@@ -385,17 +399,25 @@ function configMaps(topology: Topology): KubeObject[] {
   const config = (namespace: string, name: string, data: Record<string, string>): KubeObject =>
     object('v1', 'ConfigMap', { name, namespace }, { data });
   return [
-    config('kube-flannel', 'kube-flannel-cfg', {
-      'cni-conf.json': JSON.stringify({
-        name: 'cbr0',
-        cniVersion: '0.3.1',
-        plugins: [
-          { type: 'flannel', delegate: { hairpinMode: true, isDefaultGateway: true } },
-          { type: 'portmap', capabilities: { portMappings: true } },
-        ],
-      }),
-      'net-conf.json': JSON.stringify({ Network: topology.clusterCIDR, EnableNFTables: false, Backend: { Type: 'vxlan' } }),
-    }),
+    ...(topology.network === 'kubenet'
+      ? []
+      : [
+          config('kube-flannel', 'kube-flannel-cfg', {
+            'cni-conf.json': JSON.stringify({
+              name: 'cbr0',
+              cniVersion: '0.3.1',
+              plugins: [
+                { type: 'flannel', delegate: { hairpinMode: true, isDefaultGateway: true } },
+                { type: 'portmap', capabilities: { portMappings: true } },
+              ],
+            }),
+            'net-conf.json': JSON.stringify({
+              Network: topology.clusterCIDR,
+              EnableNFTables: false,
+              Backend: { Type: topology.network },
+            }),
+          }),
+        ]),
     config('kube-system', 'coredns', {
       Corefile: `.:53 {
     errors

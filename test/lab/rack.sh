@@ -73,6 +73,7 @@ ip -batch "$build/rack.ip"
 for name in gw cp; do
   ip netns exec "$name" sh -ec "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; ip -batch $build/$name.ip"
 done
+ip netns exec gw sh -e "$build/gw.sysctl"
 ip netns exec gw unbound -d -c "$build/resolver.conf" </dev/null >/dev/null &
 resolver=$!
 haproxy -D -f "$build/kubelets.cfg" </dev/null >/dev/null

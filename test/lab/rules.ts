@@ -71,6 +71,8 @@ export function serviceSections(topology: Topology): ServiceSections {
 
 /** What a healthy node's rules are, as input of `iptables-restore --noflush`. */
 export function nodeRules(topology: Topology, node: LabNode, services: ServiceSections): string {
+  const flannel = (text: string): string => (topology.network === 'kubenet' ? '' : `${text}\n`);
+  const kubenet = (text: string): string => (topology.network === 'kubenet' ? `${text}\n` : '');
   return `*mangle
 :KUBE-IPTABLES-HINT - [0:0]
 :KUBE-KUBELET-CANARY - [0:0]
@@ -80,8 +82,7 @@ COMMIT
 :INPUT ACCEPT [0:0]
 :FORWARD ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
-:FLANNEL-FWD - [0:0]
-:KUBE-EXTERNAL-SERVICES - [0:0]
+${flannel(':FLANNEL-FWD - [0:0]')}:KUBE-EXTERNAL-SERVICES - [0:0]
 :KUBE-FIREWALL - [0:0]
 :KUBE-FORWARD - [0:0]
 :KUBE-KUBELET-CANARY - [0:0]
@@ -97,13 +98,11 @@ COMMIT
 -A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
 -A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
--A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
--A OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+${flannel('-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD')}-A OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
 -A OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A OUTPUT -j KUBE-FIREWALL
--A FLANNEL-FWD -s ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT
--A FLANNEL-FWD -d ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT
--A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+${flannel(`-A FLANNEL-FWD -s ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d ${topology.clusterCIDR} -m comment --comment "flanneld forward" -j ACCEPT`)}-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
 -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
 -A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
 -A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
@@ -113,8 +112,7 @@ COMMIT
 :INPUT ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 :POSTROUTING ACCEPT [0:0]
-:FLANNEL-POSTRTG - [0:0]
-:KUBE-KUBELET-CANARY - [0:0]
+${flannel(':FLANNEL-POSTRTG - [0:0]')}${kubenet(':IP-MASQ-AGENT - [0:0]')}:KUBE-KUBELET-CANARY - [0:0]
 :KUBE-MARK-MASQ - [0:0]
 :KUBE-NODEPORTS - [0:0]
 :KUBE-POSTROUTING - [0:0]
@@ -123,8 +121,8 @@ COMMIT
 ${services.chains}-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
--A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
-${masqueradeRules(topology.clusterCIDR, node.podCIDR)}-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+${flannel(`-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+${masqueradeRules(topology.clusterCIDR, node.podCIDR).trimEnd()}`)}${kubenet(IP_MASQ_AGENT)}-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
 -A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
 -A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
 -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully
@@ -132,6 +130,16 @@ ${services.rules}-A KUBE-SERVICES -m comment --comment "kubernetes service nodep
 COMMIT
 `;
 }
+
+/** What pods send to private addresses keeps their own; ip-masq-agent, cmd/ip-masq-agent/ip-masq-agent.go (2.11). */
+const IP_MASQ_AGENT = [
+  '-A POSTROUTING -m comment --comment "ip-masq-agent: ensure nat POSTROUTING directs all non-LOCAL destination traffic to our custom IP-MASQ-AGENT chain" -m addrtype ! --dst-type LOCAL -j IP-MASQ-AGENT',
+  ...['169.254.0.0/16', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(
+    (block) =>
+      `-A IP-MASQ-AGENT -d ${block} -m comment --comment "ip-masq-agent: local traffic is not subject to MASQUERADE" -m addrtype ! --dst-type LOCAL -j RETURN`,
+  ),
+  '-A IP-MASQ-AGENT -m comment --comment "ip-masq-agent: outbound traffic is subject to MASQUERADE (must be last in chain)" -m addrtype ! --dst-type LOCAL -j MASQUERADE',
+].join('\n');
 
 function masqueradeRules(clusterCIDR: string, podCIDR: string): string {
   return [

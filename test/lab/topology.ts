@@ -11,7 +11,24 @@ import { z } from 'zod';
  *      resolver  API server   172.27.1.0   172.27.2.0       flannel.1, VXLAN 1 on UDP 8472, MTU 1450
  *                             172.27.1.1   172.27.2.1       cni0, MTU 1450
  *                             pods .2 …    pods .2 …        eth0 in each pod, behind vethXXXXXXXX
+ *
+ * With flannel's host-gw there is no flannel.1: every node has a route to each peer's pods over eth0, and all MTUs are
+ * 1500. With kubenet the bridge is cbr0, all MTUs are 1460, and only gw, which stands for the cloud's network, knows where
+ * which pods are.
  */
+
+/** How the pods of different nodes reach each other. */
+export const NetworkKind = z.enum(['vxlan', 'host-gw', 'kubenet']);
+export type NetworkKind = z.infer<typeof NetworkKind>;
+
+/** The pod bridge of every kind, and the MTUs of the pods and of the network between the nodes. */
+export const NETWORKS: Readonly<
+  Record<NetworkKind, { readonly bridge: string; readonly podMtu: number; readonly linkMtu: number }>
+> = {
+  vxlan: { bridge: 'cni0', podMtu: 1450, linkMtu: 1500 },
+  'host-gw': { bridge: 'cni0', podMtu: 1500, linkMtu: 1500 },
+  kubenet: { bridge: 'cbr0', podMtu: 1460, linkMtu: 1460 },
+};
 
 export const RACK = {
   gateway: { name: 'gw', ip: '10.28.0.1', mac: '02:00:0a:1c:00:01' },
@@ -75,16 +92,22 @@ export const LabPod = z.strictObject({
 });
 export type LabPod = z.infer<typeof LabPod>;
 
-export const Topology = z.strictObject({ clusterCIDR: z.string(), nodes: z.array(LabNode), pods: z.array(LabPod) });
+export const Topology = z.strictObject({
+  network: NetworkKind,
+  clusterCIDR: z.string(),
+  nodes: z.array(LabNode),
+  pods: z.array(LabPod),
+});
 export type Topology = z.infer<typeof Topology>;
 
 /** Plans a lab of `count` nodes. Names and addresses depend on `count` only; uids and namespace names are random. */
-export function planTopology(count: number): Topology {
+export function planTopology(count: number, network: NetworkKind = 'vxlan'): Topology {
   const nodes = Array.from({ length: count }, (_, index) => planNode(index + 1));
   return {
+    network,
     clusterCIDR: count <= 255 ? '172.27.0.0/16' : '172.24.0.0/13',
     nodes,
-    pods: [...nodes.flatMap((node) => planPods(node)), ...planDnsPods(nodes)],
+    pods: [...nodes.flatMap((node) => planPods(node, network)), ...planDnsPods(nodes)],
   };
 }
 
@@ -121,7 +144,7 @@ function planNode(index: number): LabNode {
   };
 }
 
-function planPods(node: LabNode): LabPod[] {
+function planPods(node: LabNode, network: NetworkKind): LabPod[] {
   const own = (host: number): string => node.bridgeIp.replace(/1$/, String(host));
   return [
     planPod(node, 'default', 'web', 'web', own(2), { kind: 'DaemonSet', name: 'web' }, 'web'),
@@ -144,15 +167,19 @@ function planPods(node: LabNode): LabPod[] {
       { kind: 'DaemonSet', name: 'netcheck-agent' },
       'agent',
     ),
-    planPod(
-      node,
-      'kube-flannel',
-      'kube-flannel-ds',
-      'host',
-      node.ip,
-      { kind: 'DaemonSet', name: 'kube-flannel-ds' },
-      'kube-flannel',
-    ),
+    ...(network === 'kubenet'
+      ? []
+      : [
+          planPod(
+            node,
+            'kube-flannel',
+            'kube-flannel-ds',
+            'host',
+            node.ip,
+            { kind: 'DaemonSet', name: 'kube-flannel-ds' },
+            'kube-flannel',
+          ),
+        ]),
     planPod(node, 'kube-system', 'kube-proxy', 'host', node.ip, { kind: 'DaemonSet', name: 'kube-proxy' }, 'kube-proxy'),
   ];
 }

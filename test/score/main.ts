@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { FAULTS } from '../lab/faults/index.ts';
+import { FAULTS, networksOf } from '../lab/faults/index.ts';
 import { openHandle } from '../lab/handle.ts';
 import { planTopology } from '../lab/topology.ts';
 import { accuracyPage, bars, placesText } from './figures.ts';
@@ -81,7 +81,7 @@ function layered(only: readonly string[] | undefined): readonly Layered[] {
   const unknown = only?.find((name) => FAULTS[name] === undefined);
   if (unknown !== undefined) throw new Error(`there is no fault '${unknown}'. List them with: npm run lab -- faults`);
   return Object.values(FAULTS)
-    .filter(({ name }) => only === undefined || only.includes(name))
+    .filter((fault) => networksOf(fault).includes('vxlan') && (only === undefined || only.includes(fault.name)))
     .map((fault) => ({
       name: fault.name,
       placement: fault.placement,

@@ -52,11 +52,11 @@ export const BRIDGE_CALLS_IPTABLES = {
 /** The name of every process on the host, cut at 15 characters as the kernel keeps it. */
 export const PROCESS_NAMES = { in: 'node', argv: ['ps', '-e', '-o', 'comm='] } as const satisfies Reading;
 
-/** The limits of the neighbour table. */
-export const NEIGHBOUR_LIMITS = {
+/** The limits of the neighbour table and its counters: one table for all network namespaces of the machine. */
+export const NEIGHBOUR_TABLE = {
   in: 'node',
-  when: 'start',
-  argv: ['ip', '-j', 'ntable', 'show', 'name', 'arp_cache'],
+  when: 'both',
+  argv: ['ip', '-j', '-s', 'ntable', 'show', 'name', 'arp_cache'],
 } as const satisfies Reading;
 
 /** The node's own neighbour entries, as the kernel lists them. */

@@ -1,6 +1,7 @@
 import { type Layer, lowestLayer } from '../../../src/model/layer.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
 import type { Handle } from '../handle.ts';
+import type { NetworkKind } from '../topology.ts';
 
 /** Where a fault is put: a node, and for faults between two nodes the other one. */
 export type At = { readonly node: string; readonly peer: string };
@@ -30,12 +31,14 @@ export type Expectation = {
 /**
  * A fault that can be put into a lab. `row` is its row in the fault catalogue. `prove` throws when the fault is not
  * really there: something that must fail passes, or something that must pass fails. `heal` restores what was before.
+ * `networks` are the kinds of lab that it can be put into; only flannel's vxlan without it.
  */
 export type Fault = {
   readonly name: string;
   readonly row: string;
   readonly title: string;
   readonly placement: 'node' | 'pair' | 'cluster';
+  readonly networks?: readonly NetworkKind[];
   readonly inject: (lab: Handle, at: At) => Promise<Saved>;
   readonly prove: (lab: Handle, at: At) => Promise<void>;
   readonly heal: (lab: Handle, at: At, saved: Saved) => Promise<void>;

@@ -10,6 +10,7 @@ function forwardRule(system: 'legacy' | 'iptables-nft', command: string): Fault 
     row: 'N2',
     title: `a REJECT ahead of everything in FORWARD on a node, in ${system === 'legacy' ? 'iptables-legacy' : system}`,
     placement: 'node',
+    networks: system === 'legacy' ? ['vxlan', 'kubenet'] : ['vxlan', 'host-gw'],
     async inject(lab, at) {
       await lab.sh(at.node, `${command} -I FORWARD 1 ${rule}`);
       return {};
@@ -47,6 +48,7 @@ export const forwardDropNft: Fault = {
   row: 'N2',
   title: 'a DROP in a forward chain of a native nftables table on a node',
   placement: 'node',
+  networks: ['vxlan', 'kubenet'],
   async inject(lab, at) {
     await lab.sh(
       at.node,

@@ -331,6 +331,7 @@ export const flannelVtepMacDuplicate: Fault = {
       'backend-data': JSON.stringify({ VNI: CLUSTER.vxlan.vni, VtepMAC: twin.vtepMac }),
     });
     await setMac(lab, twin, twin.vtepMac);
+    await lab.sh(node.name, `bridge fdb del ${node.vtepMac} dev flannel.1`);
     await tellPeers(lab, node.name, { ip: node.ip, mac: node.vtepMac });
     await tellPeers(lab, twin.name, { ip: twin.ip, mac: twin.vtepMac });
   },

@@ -36,6 +36,7 @@ export const ipForwardOff: Fault = {
   row: 'N1',
   title: 'ip_forward is 0 on a node, set at runtime',
   placement: 'node',
+  networks: ['vxlan', 'host-gw', 'kubenet'],
   async inject(lab, at) {
     return { settings: await lab.sh(at.node, `${SAVE}\necho 0 > ${SETTINGS}/ip_forward`) };
   },

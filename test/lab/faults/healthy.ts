@@ -1,5 +1,5 @@
 import type { Handle } from '../handle.ts';
-import { CLUSTER, podsOf } from '../topology.ts';
+import { CLUSTER, NETWORKS, podsOf } from '../topology.ts';
 import { dns, expectPackets, ping, tcp } from './packets.ts';
 
 /**
@@ -8,20 +8,21 @@ import { dns, expectPackets, ping, tcp } from './packets.ts';
  */
 export async function expectHealthy(lab: Handle): Promise<void> {
   const { nodes } = lab.topology;
+  const { podMtu, linkMtu } = NETWORKS[lab.topology.network];
   const pods = lab.topology.pods.filter((pod) => pod.network !== null);
   const everything = [...nodes.flatMap((node) => [node.ip, node.bridgeIp]), ...pods.map((pod) => pod.ip)];
   const clients = podsOf(lab.topology, 'client').map((pod) => `${pod.namespace}/${pod.name}`);
   await Promise.all([
     ...[...nodes.map((node) => node.name), ...clients].flatMap((from) => [
       sweep(lab, from, everything, 84),
-      sweep(lab, from, everything, 1450),
+      sweep(lab, from, everything, podMtu),
     ]),
     ...nodes.map((node) =>
       sweep(
         lab,
         node.name,
         nodes.map((other) => other.ip),
-        1500,
+        linkMtu,
       ),
     ),
     expectPackets(lab, {
@@ -56,16 +57,17 @@ async function sweep(lab: Handle, from: string, targets: readonly string[], byte
 export async function snapshot(lab: Handle): Promise<Readonly<Record<string, string>>> {
   const script = `
 ip -o link show | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/link-netns[a-z]* [^ ]*//' | sort
-ip -o -d link show flannel.1 | grep -o 'vxlan id.*dstport [0-9]*'
+ip -o -d link show type vxlan | grep -o 'vxlan id.*dstport [0-9]*' || :
 ip -o addr show | sed 's/^[0-9]*: //' | sort
 ip route show table all | sort
 ip neigh show nud permanent | sort
-bridge fdb show dev flannel.1 | sort
+{ bridge fdb show dev flannel.1 2>/dev/null || :; } | sort
 ip ntable show name arp_cache dev eth0 | grep -o 'base_reachable [0-9]*'
 iptables-nft-save | sed '/^#/d; s/\\[[0-9:]*\\]//'
 iptables-legacy-save | sed '/^#/d; s/\\[[0-9:]*\\]//; /^[*:]/d; /^COMMIT/d'
 nft list tables | sort
-grep -r . /etc/sysctl.d /run/flannel
+grep -r . /etc/sysctl.d
+! [ -d /run/flannel ] || grep -r . /run/flannel
 for f in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter; do echo "$f $(cat $f)"; done
 ps -e -o comm= | grep -v -e '^sh$' -e '^ps$' -e '^grep$' -e '^sort$' -e '^kubelet$' -e '^containerd$' -e '^web$' -e '^client$' -e '^coredns-metrics$' | sort
 find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' 2>/dev/null | sort`;

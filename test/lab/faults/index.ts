@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { nearNames } from '../../../src/model/near-names.ts';
 import { messageOf } from '../../../src/model/text.ts';
 import type { Handle } from '../handle.ts';
+import type { NetworkKind } from '../topology.ts';
 import { agentHangs, agentMissing, execDropped, execForbidden } from './agents.ts';
+import { cloudRouteMissing, cloudSourceCheck } from './cloud.ts';
 import {
   conntrackTableFull,
   conntrackTableNearlyFull,
@@ -29,7 +31,7 @@ import {
   flannelWrongInterface,
 } from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
-import { addressConflict, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   flannelFdbMissing,
   flannelFdbStale,
@@ -101,6 +103,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     staleNeighbour,
     staleNeighbourPermanent,
     addressConflict,
+    neighboursUnresolved,
     pathMtuBlackHole,
     vxlanPortBlocked,
     vxlanPortBlockedOneWay,
@@ -114,6 +117,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     flannelNeighbourStale,
     flannelRouteMissing,
     flannelRouteStale,
+    cloudRouteMissing,
+    cloudSourceCheck,
     flannelNotRunning,
     flannelPodMissing,
     flannelSubnetMissing,
@@ -197,6 +202,8 @@ type Active = z.infer<typeof Active>;
  */
 export async function injectFault(lab: Handle, name: string, place: Partial<At> = {}): Promise<{ fault: Fault; at: At }> {
   const fault = findFault(name);
+  if (!networksOf(fault).includes(lab.topology.network))
+    throw new Error(`${name} needs a lab with --network ${networksOf(fault).join(' or ')}; this one has ${lab.topology.network}`);
   const at = choosePlace(lab, fault, place);
   const active = readActive(lab);
   if (active.some((other) => other.name === name && (fault.placement === 'cluster' || other.at.node === at.node))) {
@@ -232,6 +239,11 @@ export async function healFault(lab: Handle, name: string, node?: string): Promi
   );
   const names = lab.topology.nodes.map((each) => each.name).join(' ');
   await lab.sh('rack', `for n in ${names}; do ip -n $n neigh flush all; ip netns exec $n conntrack -F 2>/dev/null; done`);
+}
+
+/** The kinds of lab that a fault can be put into. */
+export function networksOf({ networks = ['vxlan'] }: Pick<Fault, 'networks'>): readonly NetworkKind[] {
+  return networks;
 }
 
 /** What a fault is put at, in words: `on node-2`, `from node-2 to node-3`. */

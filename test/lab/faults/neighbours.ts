@@ -2,7 +2,7 @@ import type { Handle } from '../handle.ts';
 import { CLUSTER, hasDynamicNeighbours, RACK } from '../topology.ts';
 import { type Fault, failedBy } from './fault.ts';
 import { expectPackets, ping, tcp } from './packets.ts';
-import { otherNode } from './where.ts';
+import { otherNode, podIp } from './where.ts';
 
 /** The MAC address of a network card that is not there any more. */
 const OLD_MAC = '02:00:0a:1c:de:ad';
@@ -135,4 +135,36 @@ ip -n twin neigh replace ${peer.ip} lladdr ${peer.mac} dev eth0 nud permanent`,
   },
   expects: (_lab, at) =>
     failedBy('address-conflict', 'L2', at, { nodes: [at.node, at.peer], mentions: [TWIN_MAC, 'VMware, Inc.', at.peer] }),
+};
+
+/** Addresses of the link's network that nobody has, more than a tenth of what the kernel's table holds by default. */
+const NOBODY = { first: '10.28.200.1', last: '10.28.200.150' };
+const SCAN_PID = '/run/scan.pid';
+
+export const neighboursUnresolved: Fault = {
+  name: 'neighbours-unresolved',
+  row: 'N12',
+  title: 'something on a node sends to 150 addresses that nobody has: nothing is broken yet',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(
+      at.node,
+      `(while :; do fping -q -r 0 -t 100 -i 1 -g ${NOBODY.first} ${NOBODY.last} >/dev/null 2>&1 || :; sleep 1; done) </dev/null >/dev/null 2>&1 &
+echo $! >${SCAN_PID}
+until ip neigh show ${NOBODY.last} dev eth0 | grep -qE 'INCOMPLETE|FAILED'; do sleep 0.1; done`,
+    );
+    return {};
+  },
+  async prove(lab, at) {
+    const unresolved = await lab.sh(at.node, "ip neigh show dev eth0 | grep -cE 'INCOMPLETE|FAILED'");
+    if (Number(unresolved) < 120) throw new Error(`only ${unresolved.trim()} entries wait for an answer`);
+    await expectPackets(lab, {
+      pass: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, podIp(lab, 'web', at.node))],
+      fail: [],
+    });
+  },
+  async heal(lab, at) {
+    await lab.sh(at.node, `kill "$(cat ${SCAN_PID})"; rm ${SCAN_PID}`);
+  },
+  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['neighbours-unresolved'], nodes: [] }),
 };

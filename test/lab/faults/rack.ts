@@ -11,7 +11,7 @@ import { otherNode, podIp } from './where.ts';
 
 type Rules = { readonly port: string; readonly hook: 'ingress' | 'egress'; readonly rules: readonly string[] };
 
-type RackFault = Pick<Fault, 'name' | 'row' | 'title' | 'placement' | 'expects' | 'prove'> & {
+type RackFault = Pick<Fault, 'name' | 'row' | 'title' | 'placement' | 'networks' | 'expects' | 'prove'> & {
   readonly rules: (lab: Handle, at: At) => readonly Rules[];
 };
 
@@ -52,6 +52,7 @@ export const pathMtuBlackHole = rackFault({
   row: 'N14',
   title: 'the network drops packets over 1414 bytes at a node, and says nothing',
   placement: 'node',
+  networks: ['vxlan', 'kubenet'],
   rules: (_lab, at) => bothWays(at.node, 'ip length > 1414 counter drop'),
   prove: (lab, at) =>
     expectPackets(lab, {

@@ -210,3 +210,16 @@ test('a machine that answers for the address is there: the entry is not stale, a
   );
   expect(findingsIn(staleNeighbour, bundle)).toEqual([]);
 });
+
+test('a bridge of the other node may be reached at any MAC address of that node', () => {
+  const entry = (mac: string) => `[{"dst":"172.27.3.1","dev":"eth0","lladdr":"${mac}","state":["REACHABLE"]},`;
+  const learnt = (mac: string) =>
+    withReading(
+      inCase('healthy'),
+      AFTER,
+      said((stdout) => stdout.replace('[', entry(mac))),
+      'node-2',
+    );
+  expect(findingsIn(staleNeighbour, learnt('02:00:0a:1c:57:3d'))).toEqual([]);
+  expect(findingsIn(staleNeighbour, learnt(OLD))).toMatchObject([{ code: 'stale-neighbour' }]);
+});

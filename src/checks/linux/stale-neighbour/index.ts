@@ -14,7 +14,7 @@ type Facts = {
   readonly later: readonly Neighbour[];
   readonly claims: readonly string[];
 };
-type Owner = { readonly node: string; readonly dev: string; readonly mac: string };
+type Owner = { readonly node: string; readonly dev: string; readonly mac: string; readonly others: ReadonlySet<string> };
 
 /** N10. Source: "Node not ready because of stale ARP entries", Google Distributed Cloud network troubleshooting. */
 export const staleNeighbour = defineCheck({
@@ -81,9 +81,12 @@ function fateOf({ mac }: Neighbour, later: Neighbour | undefined): Met['fate'] {
 function ownersOf(facts: ReadonlyMap<string, Facts>): ReadonlyMap<string, Owner> {
   const owners = new Map<string, Owner | null>();
   for (const [node, { links }] of facts) {
-    for (const { name, mac, addresses } of links) {
+    for (const { name, kind, mac, addresses } of links) {
+      // A host answers ARP for the address of a bridge of its own on its other devices too, with theirs: pod networks without a
+      // tunnel are reached so.
+      const others = new Set(kind === 'bridge' ? links.flatMap((link) => link.mac ?? []) : []);
       for (const { ip } of mac === null ? [] : addresses)
-        owners.set(ip, owners.has(ip) ? null : { node, dev: name, mac: mac ?? '' });
+        owners.set(ip, owners.has(ip) ? null : { node, dev: name, mac: mac ?? '', others });
     }
   }
   return new Map([...owners].flatMap(([ip, owner]) => (owner === null ? [] : [[ip, owner] as const])));
@@ -103,7 +106,7 @@ function staleOn(
   const byMac = Map.groupBy(candidates, ({ entry }) => entry.mac ?? '');
   const isRouter = (mac: string): boolean => !ours.has(mac) && (byMac.get(mac)?.length ?? 0) > 1;
   return candidates
-    .filter(({ entry, owner }) => entry.mac !== owner.mac && !isRouter(entry.mac ?? ''))
+    .filter(({ entry, owner }) => entry.mac !== owner.mac && !owner.others.has(entry.mac ?? '') && !isRouter(entry.mac ?? ''))
     .map(({ entry, owner }) => stale(node, entry, owner));
 }
 
