@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Evidence } from '../model/evidence.ts';
 import { type Bounds, now } from './command.ts';
@@ -110,7 +110,37 @@ function isMissing(error: unknown): boolean {
 }
 
 function located(path: string, root: string): string {
-  return path.startsWith('/proc/') || path.startsWith('/sys/') ? path : join(root, path);
+  return path.startsWith('/proc/') || path.startsWith('/sys/') || root === '/' ? path : followed(path, root);
+}
+
+/** Where a path leads for the processes whose root file system this is: an absolute link of theirs starts at their root. */
+function followed(path: string, root: string): string {
+  const parts = path.split('/');
+  let place = '/';
+  for (let links = 0; parts.length > 0; ) {
+    const next = join(place, parts.shift() ?? '');
+    const target = linkAt(join(root, next));
+    if (target === null) place = next;
+    // What masks a file: it is empty, whatever file system it is looked for in.
+    else if (target === '/dev/null') return target;
+    else if (++links > MOST_LINKS) throw new Error(`${path}: too many links`);
+    else {
+      parts.unshift(...target.split('/'));
+      if (target.startsWith('/')) place = '/';
+    }
+  }
+  return join(root, place);
+}
+
+/** As many as the kernel follows. */
+const MOST_LINKS = 40;
+
+function linkAt(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
+  }
 }
 
 function expand(pattern: string, root: string): readonly string[] {

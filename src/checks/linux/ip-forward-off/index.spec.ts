@@ -79,7 +79,27 @@ test.for<[string, string, string]>([
   [
     'the last file that is loaded decides',
     '==> /etc/sysctl.d/50-k8s.conf <==\nnet.ipv4.ip_forward=1\n==> /etc/sysctl.conf <==\nnet/ipv4/ip_forward = 0\n',
+    'net.ipv4.ip_forward is 0 on node-2, set by /etc/sysctl.conf (which systemd does not load when the node starts: then /etc/sysctl.d/50-k8s.conf sets it to 1)',
+  ],
+  [
+    'only /etc/sysctl.conf sets it',
+    '==> /etc/sysctl.conf <==\nnet.ipv4.ip_forward = 0\n',
+    'net.ipv4.ip_forward is 0 on node-2, set by /etc/sysctl.conf (which systemd does not load when the node starts: then no file sets it)',
+  ],
+  [
+    '/etc/sysctl.conf by way of the link that Debian has for systemd',
+    '==> /etc/sysctl.d/99-sysctl.conf <==\nnet.ipv4.ip_forward = 0\n==> /etc/sysctl.conf <==\nnet.ipv4.ip_forward = 0\n',
     'net.ipv4.ip_forward is 0 on node-2, set by /etc/sysctl.conf',
+  ],
+  [
+    'a file that systemd loads at the start, and /etc/sysctl.conf, which it does not, says otherwise',
+    '==> /etc/sysctl.d/99-hardening.conf <==\nnet.ipv4.ip_forward=0\n==> /etc/sysctl.conf <==\nnet.ipv4.ip_forward = 1\n',
+    'net.ipv4.ip_forward is 0 on node-2, set by /etc/sysctl.d/99-hardening.conf when the node started (systemd does not load /etc/sysctl.conf, which would set it to 1)',
+  ],
+  [
+    'a pattern, in a file that comes after the one for all devices',
+    '==> /etc/sysctl.d/50-k8s.conf <==\nnet.ipv4.ip_forward=1\n==> /etc/sysctl.d/60-x.conf <==\nnet.ipv4.conf.*.forwarding=0\n',
+    'net.ipv4.ip_forward is 0 on node-2, set by /etc/sysctl.d/60-x.conf',
   ],
 ])('who set it: %s', ([, files, summary]) => {
   const bundle = withReading(inCase('at-run-time'), FILES, (item) => ({ ...item, stdout: files }), 'node-2');

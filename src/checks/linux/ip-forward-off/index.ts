@@ -8,7 +8,7 @@ import { type Link, parseLinks } from '../../kit/links.ts';
 import { type DeviceSettings, parseNetconf } from '../../kit/netconf.ts';
 import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, NETCONF, SYSCTL_FILES } from '../../kit/readings.ts';
-import { parseSysctlFiles, type SysctlLine } from '../../kit/sysctl-files.ts';
+import { type Assignment, assignmentOf, atBoot, parseSysctlFiles, type SysctlLine } from '../../kit/sysctl-files.ts';
 
 type Facts = {
   readonly settings: readonly DeviceSettings[];
@@ -60,17 +60,17 @@ function podDevices({ settings, links }: Facts, name: string, inventory: Invento
 
 function allOff(facts: Facts, node: string): Draft {
   const keys = ['net.ipv4.ip_forward', 'net.ipv4.conf.all.forwarding'];
-  const culprit = lastAssignment(facts.files, keys);
-  const isByFile = culprit?.value === '0';
+  const culprit = culpritOf(facts.files, keys);
   return {
     code: 'ip-forward-off',
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'forwarding' }],
     harms: [{}],
     summary: `net.ipv4.ip_forward is 0 on ${node}, ${originOf(facts.files, keys)}`,
-    advice: isByFile
-      ? `Correct line ${culprit.line} of ${culprit.file} as well: it switches forwarding off again when sysctl settings are next loaded. Do not run sysctl --system in production: it changes every other setting too.`
-      : 'Find out what wrote it: a hardening script, a configuration run, an operator.',
+    advice:
+      culprit?.value === '0'
+        ? `Correct line ${culprit.line} of ${culprit.file} as well: it switches forwarding off again when sysctl settings are next loaded. Do not run sysctl --system in production: it changes every other setting too.`
+        : 'Find out what wrote it: a hardening script, a configuration run, an operator.',
     evidence: [
       { where: node, source: NETCONF.argv.join(' '), text: 'forwarding of all devices: off (net.ipv4.ip_forward = 0)' },
       ...cite(node, culprit),
@@ -82,25 +82,33 @@ function allOff(facts: Facts, node: string): Draft {
 function oneOff(facts: Facts, node: string, device: string): Draft {
   // sysctl(8) takes a dot in a device's name for a separator; it writes the name's own as a slash.
   const key = `net.ipv4.conf.${device.replaceAll('.', '/')}.forwarding`;
-  const keys = [key, 'net.ipv4.conf.*.forwarding'];
-  const culprit = lastAssignment(facts.files, keys);
+  const culprit = culpritOf(facts.files, [key]);
   return {
     code: 'interface-forwarding-off',
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'forwarding', dev: device }],
     harms: [{}],
-    summary: `forwarding is off for packets that come in by ${device} on ${node} (${key} is 0, ${originOf(facts.files, keys)})`,
+    summary: `forwarding is off for packets that come in by ${device} on ${node} (${key} is 0, ${originOf(facts.files, [key])})`,
     evidence: [{ where: node, source: NETCONF.argv.join(' '), text: `forwarding of ${device}: off` }, ...cite(node, culprit)],
     remedy: { id: 'set-ip-forward', node, params: { device } },
   };
 }
 
+/** The line that decides; where /etc/sysctl.conf says otherwise, that of the files which the node starts with. */
+function culpritOf(files: readonly SysctlLine[], keys: readonly string[]): Assignment | null {
+  const [last, boot] = [assignmentOf(files, keys), assignmentOf(atBoot(files), keys)];
+  return last?.value !== '0' && boot?.value === '0' ? boot : last;
+}
+
 /** Who set a key to 0: the file that is loaded last, or somebody at run time, perhaps with a file that is overruled. */
 function originOf(files: readonly SysctlLine[], keys: readonly string[]): string {
-  const last = lastAssignment(files, keys);
+  const last = assignmentOf(files, keys);
   if (last === null) return 'set at run time (no file sets it)';
-  if (last.value === '0') return `set by ${last.file}`;
-  const overruled = lastAssignment(
+  const boot = assignmentOf(atBoot(files), keys);
+  if (last.value === '0') return `set by ${last.file}${boot?.value === '0' || boot === last ? '' : bootText(boot)}`;
+  if (boot?.value === '0')
+    return `set by ${boot.file} when the node started (systemd does not load ${last.file}, which would set it to ${last.value})`;
+  const overruled = assignmentOf(
     files.filter(({ value }) => value === '0'),
     keys,
   );
@@ -109,12 +117,12 @@ function originOf(files: readonly SysctlLine[], keys: readonly string[]): string
     : `set at run time or with ${overruled.file}, which ${last.file} overrules with ${last.value} when all files are loaded`;
 }
 
-/** The assignment that wins: the last one that is loaded. */
-function lastAssignment(files: readonly SysctlLine[], keys: readonly string[]): SysctlLine | null {
-  return files.findLast(({ key }) => keys.includes(key)) ?? null;
+/** What holds after a start of the node, which does without /etc/sysctl.conf where systemd loads the settings. */
+function bootText(boot: Assignment | null): string {
+  return ` (which systemd does not load when the node starts: then ${boot === null ? 'no file sets it' : `${boot.file} sets it to ${boot.value}`})`;
 }
 
-function cite(node: string, culprit: SysctlLine | null): readonly Citation[] {
+function cite(node: string, culprit: Assignment | null): readonly Citation[] {
   return culprit === null
     ? []
     : [{ where: node, source: `${culprit.file}:${culprit.line}`, text: `${culprit.key} = ${culprit.value}` }];

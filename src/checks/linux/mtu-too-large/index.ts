@@ -83,7 +83,7 @@ function overlayDraft({ node, uplink, overlay, pods, outer }: Sizes, largest: Si
     code: 'overlay-mtu-too-large',
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'dev', dev: uplink.name }],
-    harms: [{ proto: 'udp', dport: overlay?.vxlan?.port ?? 0, minSize: uplink.mtu + 1 }],
+    harms: [{ minSize: uplink.mtu + 1 }],
     summary: `${whose} sends packets of ${largest.pods} bytes, ${largest.outer} with what the tunnel adds, but ${uplink.name} of ${node} takes only ${uplink.mtu}`,
     advice: `Give ${uplink.name} of ${node} an MTU of ${largest.outer} as the network allows, or ${device} one of ${fits} (the uplink's less ${added}) and the pods the same: flannel computes it anew when it is restarted, pods take it when they are made anew.`,
     evidence: [

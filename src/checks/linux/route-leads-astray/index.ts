@@ -146,7 +146,8 @@ function isAstray(decision: Decision, target: Target, flow: Flow, network: NodeN
         !devices.some((dev) => isResolved(facts.neighbours, dev, route.gateway ?? flow.dst))
       );
     case 'own-pods':
-      return prefix >= prefixLength(target.block) && network.bridge !== null && !devices.includes(network.bridge.name);
+      // What the main table has for the node's own pods is looked at pod by pod elsewhere (pod-routes-wrong).
+      return !isOrdinary(rule) && network.bridge !== null && !devices.includes(network.bridge.name);
     case 'peer-pods': {
       if (network.overlay === null) return network.uplink !== null && !devices.includes(network.uplink.name);
       const right = facts.routes.find(({ dst, table, type }) => dst === target.block && table === 'main' && type === 'unicast');

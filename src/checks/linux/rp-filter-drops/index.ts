@@ -12,7 +12,7 @@ import { networkOf } from '../../kit/node-network.ts';
 import { type PolicyRule, parsePolicyRules } from '../../kit/policy-rules.ts';
 import { ADDRESSES, NEIGHBOURS, NETCONF, POLICY_RULES, ROUTES, SYSCTL_FILES } from '../../kit/readings.ts';
 import { devicesOf, parseRoutes, type Route, routeText } from '../../kit/routes.ts';
-import { parseSysctlFiles, type SysctlLine } from '../../kit/sysctl-files.ts';
+import { type Assignment, assignmentOf, parseSysctlFiles, type SysctlLine } from '../../kit/sysctl-files.ts';
 
 type Facts = {
   readonly links: readonly Link[];
@@ -96,9 +96,7 @@ function draftOf(node: string, device: string, asymmetric: readonly Asymmetric[]
   const devices = [...new Set(asymmetric.flatMap(({ route }) => devicesOf(route)))].join(', ');
   const isStrict = (name: string): boolean => settings.some((one) => one.device === name && one.rpFilter === 'strict');
   const keys = ['all', device].filter(isStrict).map((name) => `net.ipv4.conf.${name.replaceAll('.', '/')}.rp_filter`);
-  const culprit = files.findLast(({ key }) =>
-    [...keys, 'net.ipv4.conf.*.rp_filter', 'net.ipv4.conf.default.rp_filter'].includes(key),
-  );
+  const culprit = culpritOf(files, keys, device);
   return {
     code: 'rp-filter-drops',
     entity: nodeEntity(node),
@@ -114,7 +112,7 @@ function draftOf(node: string, device: string, asymmetric: readonly Asymmetric[]
       { src, proto: 'arp', state: 'new' },
     ]),
     summary: `${node} drops what comes from ${from} by ${device}: the way back leads out of ${devices}, and rp_filter is strict (${keys.join(' and ')} = 1)`,
-    advice: `Let the way back lead out of ${device}, or make the filter loose: net.ipv4.conf.${device.replaceAll('.', '/')}.rp_filter = 2 (of "all" and the device the larger number counts)${culprit === undefined ? '' : `, also in ${culprit.file}, line ${culprit.line}`}.`,
+    advice: `Let the way back lead out of ${device}, or make the filter loose: net.ipv4.conf.${device.replaceAll('.', '/')}.rp_filter = 2 (of "all" and the device the larger number counts)${culprit === null ? '' : `, also in ${culprit.file}, line ${culprit.line}`}.`,
     evidence: [
       {
         where: node,
@@ -124,10 +122,17 @@ function draftOf(node: string, device: string, asymmetric: readonly Asymmetric[]
       ...(first === undefined
         ? []
         : [{ where: node, source: ROUTES.argv.join(' '), text: `to ${first.name} (${first.ip}): ${routeText(first.route)}` }]),
-      ...(culprit === undefined
+      ...(culprit === null
         ? []
         : [{ where: node, source: `${culprit.file}:${culprit.line}`, text: `${culprit.key} = ${culprit.value}` }]),
     ],
     remedy: { id: 'set-rp-filter', node, params: { device, value: '2' } },
   };
+}
+
+/** The line that made it strict: for these keys, or for every device that came after the settings were loaded. */
+function culpritOf(files: readonly SysctlLine[], keys: readonly string[], device: string): Assignment | null {
+  const isOfDevice = keys.some((key) => key.includes(`.${device.replaceAll('.', '/')}.`));
+  const named = assignmentOf(files, keys) ?? (isOfDevice ? assignmentOf(files, ['net.ipv4.conf.default.rp_filter']) : null);
+  return named?.value === '1' ? named : null;
 }

@@ -54,8 +54,8 @@ function judge({ pods, links, routes }: Facts, node: string, inventory: Inventor
     const bridge = links.find(({ name, kind }) => kind === 'bridge' && name === outside.master);
     const to = bridge ?? (isByPod && outside.master === null ? outside : undefined);
     const route = routeTo(found.pod.ip, routes);
-    // Routes that refuse packets are another fault.
-    if (to !== undefined && route?.dev !== to.name && (route === null || route.type === 'unicast'))
+    // Routes that refuse packets are another fault, and a bridge that is down, with which the kernel drops its routes.
+    if (to?.up === true && route?.dev !== to.name && (route === null || route.type === 'unicast'))
       strays.push({ found, to, route });
     return [...addressOf(found, node), ...inside(found, node, { isRouted, gateway, own: gateways })];
   });
