@@ -224,6 +224,25 @@ const TABLE: Readonly<Record<string, Captured>> = {
     cases: { healthy: [], 'local-ports': on('local-ports-overlap'), 'masquerade-agent': on('masquerade-agent-random') },
   },
   'timestamps-rejected': { cases: { healthy: [], rejected: between('timestamps-rejected') } },
+  'upstream-dns-fails': {
+    probes: ['upstream-dns', 'pod-to-outside'],
+    configs: ['kube-system/coredns'],
+    cases: {
+      healthy: [],
+      silent: [{ fault: 'upstream-dns-silent', at: {} }],
+      servfail: [{ fault: 'upstream-dns-servfail', at: {} }],
+      'another-resolver': on('node-resolvers-differ'),
+    },
+  },
+  'egress-fails': {
+    probes: ['upstream-dns', 'pod-to-outside', 'kubernetes-service'],
+    cases: {
+      healthy: [],
+      'rule-missing': on('masquerade-rule-missing'),
+      'left-out': on('masquerade-excluded'),
+      'a-node-alone': on('node-outside-unreachable'),
+    },
+  },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

@@ -29,6 +29,7 @@ export function probeContext({
       answers: true,
       probePod: probePodOf(inventory, node.name),
       listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
+      resolvers: [],
     }),
   );
   const sources = targets.filter(({ answers }) => answers);
@@ -54,7 +55,7 @@ export function oneWayLines(kind: ProbeKind, change?: ContextChange): readonly s
 
 /** A probe in words: all that its id does not say. */
 export function lineOf(probe: Probe): string {
-  const { id, layer, from, to, count, bytes, name, listens, ifSilent, sibling, receiver, expect, deniedBy } = probe;
+  const { id, layer, from, to, count, bytes, name, listens, ifSilent, sibling, receiver, expect, deniedBy, group } = probe;
   const facts = [
     layer,
     `from ${from.ip} ${from.pod === null ? `of ${from.node}` : `of ${from.pod} on ${from.node}`}`,
@@ -68,6 +69,7 @@ export function lineOf(probe: Probe): string {
     sibling === undefined ? null : `beside ${sibling.replace(/^\S+ (\S+) .*/, '$1')}`,
     receiver === undefined ? null : `counted by ${receiver}`,
     expect === 'deny' ? `denied by ${deniedBy}` : null,
+    group === undefined ? null : `one of ${group}`,
   ];
   return `${id}: ${facts.filter((fact) => fact !== null).join(', ')}`;
 }

@@ -43,6 +43,7 @@ export function simulate(nodeCount: number, silent: readonly string[] = [], pack
           network: networks.get(node.name) ?? null,
           listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
           neighbours: [],
+          resolvers: [],
           freeNeighbours: null,
           freeConntrack: null,
         },

@@ -62,19 +62,23 @@ function tlsDialogue({ name }: Exchange): Dialogue {
   };
 }
 
+/** A name with a final dot is asked for its name servers, any other for its addresses. */
 function dnsDialogue({ name }: Exchange): Dialogue {
+  const type = name.endsWith('.') ? 'NS' : 'A';
   const id = Math.floor(Math.random() * 65_536);
   return {
     transport: 'udp',
-    request: encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ type: 'A', name }] }),
+    request: encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ type, name }] }),
     judge(answer) {
       try {
         const reply = decode(answer);
         if (reply.id !== id || reply.type !== 'response') return null;
-        const addresses = (reply.answers ?? []).flatMap((record) => (record.type === 'A' ? [record.data] : []));
+        const answers = reply.answers ?? [];
+        const addresses = answers.flatMap((record) => (record.type === 'A' ? [record.data] : []));
         // `rcode` is set by decode and missing from the types of dns-packet.
         const { rcode } = reply as unknown as { rcode: string };
-        return { result: rcode === 'NOERROR' ? 'ok' : rcode, detail: addresses.join(' ') };
+        if (rcode !== 'NOERROR') return { result: rcode, detail: '' };
+        return { result: 'ok', detail: type === 'NS' ? `${answers.length} records` : addresses.join(' ') };
       } catch {
         return { result: 'MALFORMED', detail: '' };
       }

@@ -5,6 +5,10 @@ import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
 import { dnsServerError } from './dns/dns-server-error/index.ts';
+import { upstreamDns } from './dns/upstream-dns/index.ts';
+import { upstreamDnsFails } from './dns/upstream-dns-fails/index.ts';
+import { egressFails } from './egress/egress-fails/index.ts';
+import { podToOutside } from './egress/pod-to-outside/index.ts';
 import { flannelNotRunning } from './flannel/flannel-not-running/index.ts';
 import { peerEntriesWrong } from './flannel/peer-entries-wrong/index.ts';
 import { publicAddressWrong } from './flannel/public-address-wrong/index.ts';
@@ -87,6 +91,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/uplink-trouble': uplinkTrouble,
   'linux/default-route-missing': defaultRouteMissing,
   'linux/mtu-too-large': mtuTooLarge,
+  'dns/upstream-dns-fails': upstreamDnsFails,
+  'egress/egress-fails': egressFails,
 };
 
 /** Every kind of probe, by its folder. */
@@ -101,4 +107,6 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'dns/cluster-dns': clusterDns,
   'api/api-server-to-kubelet': apiServerToKubelet,
   'api/kubernetes-service': kubernetesService,
+  'dns/upstream-dns': upstreamDns,
+  'egress/pod-to-outside': podToOutside,
 };

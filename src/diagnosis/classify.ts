@@ -22,11 +22,14 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
     const isKnown = results.get(probe.id)?.status !== 'unknown';
     if (known === undefined || (isKnown && probe.round > known.round)) last.set(repeatKey(probe), probe);
   }
+  const groups = new Set(
+    probes.flatMap(({ id, group }) => (group !== undefined && results.get(id)?.status === 'pass' ? [group] : [])),
+  );
   const first = [...last.values()].flatMap((probe) => {
     const result = results.get(probe.id);
     if (result === undefined) return [];
     const earlier = probe.repeats === undefined ? undefined : results.get(probe.repeats);
-    const meaning = meaningOf(probe, result, results);
+    const meaning = meaningOf(probe, result, results, groups);
     return meaning === 'pass' && earlier !== undefined && isSevere(probe, earlier)
       ? [{ probe, result: earlier, meaning: 'recovered' as const }]
       : [{ probe, result, meaning }];
@@ -56,16 +59,29 @@ export function isRefusal(how: How | null): boolean {
   return how === 'refused' || how === 'reset' || how === 'prohibited' || how === 'refused-locally';
 }
 
-function meaningOf(probe: Probe, result: ProbeResult, results: ReadonlyMap<string, ProbeResult>): Meaning {
+/** `groups` are those of which a member gave what was asked for. */
+function meaningOf(
+  probe: Probe,
+  result: ProbeResult,
+  results: ReadonlyMap<string, ProbeResult>,
+  groups: ReadonlySet<string>,
+): Meaning {
   if (result.status === 'unknown') return 'unknown';
   if (result.status === 'pass') return 'pass';
   if (probe.expect === 'deny') return 'denied';
-  if (result.how !== null && isAnswer(result.how)) return 'error';
+  if (result.how !== null && isAnswer(result.how)) return isGoodEnough(probe, result.how, groups) ? 'pass' : 'error';
   if (result.delivered > 0) return 'lossy';
   const sibling = probe.sibling === undefined ? undefined : results.get(probe.sibling);
   const isRejected = result.how === 'prohibited' || result.how === 'refused-locally';
   if (sibling?.status === 'pass' && !(sibling.how === 'refused' && isRejected)) return 'filtered';
   return 'fail';
+}
+
+/** Whether an error is all that can be asked of the target: see `group` of a probe. */
+function isGoodEnough({ group }: Probe, how: How, groups: ReadonlySet<string>): boolean {
+  if (group === undefined) return false;
+  if (how === 'refused-by-server' || how === 'nxdomain') return true;
+  return how === 'servfail' && !groups.has(group);
 }
 
 /** Whether so much was lost that it is told even when it is over: a whole exchange, or one packet in six of ten or more. */

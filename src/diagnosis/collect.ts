@@ -3,7 +3,8 @@ import { parseComplete, type Reading, type Readings } from '../checks/kit/check.
 import { parseLinks } from '../checks/kit/links.ts';
 import { parseNeighbours } from '../checks/kit/neighbours.ts';
 import { nodeNetwork } from '../checks/kit/node-network.ts';
-import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_TABLE, NEIGHBOURS } from '../checks/kit/readings.ts';
+import { ADDRESSES, CONNTRACK_FREE, NEIGHBOUR_COUNT, NEIGHBOUR_TABLE, NEIGHBOURS, RESOLV_CONF } from '../checks/kit/readings.ts';
+import { parseResolvConf, upstreamsOf } from '../checks/kit/resolv-conf.ts';
 import { readConntrackFree, readNeighboursFree } from '../checks/kit/tables.ts';
 import type { Cluster } from '../cluster/port.ts';
 import type { Plan } from '../model/bundle.ts';
@@ -62,6 +63,7 @@ export const PLANNING: Readings = {
   limits: NEIGHBOUR_TABLE,
   neighbours: NEIGHBOUR_COUNT,
   conntrack: CONNTRACK_FREE,
+  resolvers: RESOLV_CONF,
 };
 
 /**
@@ -276,10 +278,13 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
   const read = (reading: Reading) => evidence.items[readingMoments(reading)[0]?.key ?? ''];
   const addresses = read(ADDRESSES);
   const links = addresses === undefined ? null : parseLinks(addresses);
+  const resolvers = read(RESOLV_CONF);
+  const files = resolvers === undefined ? null : parseResolvConf(resolvers);
   return {
     network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
     neighbours: neighboursOf(evidence),
     listening: listeningOf(evidence),
+    resolvers: files?.outcome === 'ok' ? upstreamsOf(files.facts) : [],
     freeNeighbours: readNeighboursFree(read(NEIGHBOUR_TABLE), read(NEIGHBOUR_COUNT)),
     freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),
   };

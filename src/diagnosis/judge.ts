@@ -156,11 +156,17 @@ function statusOf(symptoms: readonly Judged[], judged: readonly Judged[], view: 
 }
 
 /**
- * Whether a failure costs redundancy only: its target is one of several endpoints of a Service, or that Service, and the
- * same subject reached another of them in the same way.
+ * Whether a failure costs redundancy only: its target is one of several that stand in for each other, as the endpoints of a
+ * Service, or that Service, and the same subject reached another of them in the same way.
  */
 function isRedundant({ probe }: Judged, judged: readonly Judged[], view: View): boolean {
   const { endpoints } = view.inventory;
+  const { group, from } = probe;
+  if (group !== undefined)
+    return judged.some(
+      ({ probe: other, meaning }) =>
+        meaning === 'pass' && other.group === group && other.from.node === from.node && other.from.pod === from.pod,
+    );
   const nameOf = (endpoint: { readonly namespace: string; readonly service: string }): string =>
     `${endpoint.namespace}/${endpoint.service}`;
   const service = view.serviceByAddress(probe.to.ip);

@@ -38,6 +38,7 @@ export type NodeState = {
   readonly network: NodeNetwork | null;
   readonly neighbours: readonly Neighbour[];
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
+  readonly resolvers: readonly string[];
   readonly freeNeighbours: number | null;
   readonly freeConntrack: number | null;
 };
@@ -146,6 +147,7 @@ function probeNode(inventory: Inventory, node: Node & { readonly ip: string }, s
     answers: state !== undefined,
     probePod: probePodOf(inventory, node.name),
     listening: state?.listening ?? { node: null, pod: null },
+    resolvers: state?.resolvers ?? [],
   };
 }
 

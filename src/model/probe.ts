@@ -21,7 +21,8 @@ export type ProbeMethod = z.infer<typeof ProbeMethod>;
  * by another protocol, so that one that is merely filtered can be told from one that is broken; `repeats` the id of the
  * probe that this one measures again with more packets; `listens` says that
  * something is known to listen on the port, so that a refusal does not come from the target; `expect` is `deny` when a
- * NetworkPolicy forbids it.
+ * NetworkPolicy forbids it. Probes of one `group` go to targets that stand in for each other, and ask each for what it need
+ * not know: that it refuses is an answer, and that it fails is an error only where another one does not.
  */
 export const Probe = z.strictObject({
   id: z.string(),
@@ -45,6 +46,7 @@ export const Probe = z.strictObject({
   ifSilent: z.boolean().optional(),
   expect: z.enum(['reach', 'deny']),
   deniedBy: z.string().optional(),
+  group: z.string().optional(),
 });
 export type Probe = z.infer<typeof Probe>;
 

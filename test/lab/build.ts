@@ -35,9 +35,10 @@ export function writeBuildFiles(directory: string, { topology, visible, agent }:
     nodes: lines(topology.nodes.map((node) => node.name)),
     'node.fstab': nodeMounts(visible),
     'kubelets.cfg': kubeletProxyConfig(topology),
-    'resolver.conf': resolverConfig(),
+    'resolver.conf': resolverConfig(RACK.gateway.ip),
+    'resolver-2.conf': resolverConfig(RACK.resolver.ip),
     'coredns.conf': dnsConfig(topology),
-    'etc/resolv.conf': `nameserver ${RACK.gateway.ip}\n`,
+    'etc/resolv.conf': NODE_RESOLV_CONF,
     'etc/hosts': lines(['127.0.0.1 localhost', ...topology.nodes.map((node) => `${node.ip} ${node.name}`)]),
     'etc/sysctl.conf': '# See /etc/sysctl.d/ and sysctl.conf(5).\n',
     'etc/sysctl.d/50-kubernetes.conf': 'net.bridge.bridge-nf-call-iptables = 1\nnet.ipv4.ip_forward = 1\n',
@@ -121,7 +122,9 @@ function hostBatch(topology: Topology, host: { readonly ip: string; readonly mac
     'link set lo up',
     'link set eth0 up',
     `addr add ${host.ip}/${RACK.prefix} brd + dev eth0`,
-    ...(host.ip === RACK.gateway.ip ? [] : [`route add default via ${RACK.gateway.ip}`]),
+    host.ip === RACK.gateway.ip
+      ? `addr add ${RACK.resolver.ip}/${RACK.prefix} dev eth0`
+      : `route add default via ${RACK.gateway.ip}`,
     ...uplinkNeighbours(topology, host.ip),
   ]);
 }
@@ -232,9 +235,11 @@ function podFiles(topology: Topology, node: LabNode, pod: LabPod): Record<string
   };
 }
 
+const NODE_RESOLV_CONF = `nameserver ${RACK.gateway.ip}\nnameserver ${RACK.resolver.ip}\n`;
+
 /** What the kubelet writes for dnsPolicy ClusterFirst and, for CoreDNS itself, Default. */
 function podResolver({ namespace, role }: LabPod): string {
-  if (role === 'coredns') return `nameserver ${RACK.gateway.ip}\n`;
+  if (role === 'coredns') return NODE_RESOLV_CONF;
   return `search ${namespace}.svc.${CLUSTER.domain} svc.${CLUSTER.domain} ${CLUSTER.domain}
 nameserver ${CLUSTER.dnsService}
 options ndots:5
@@ -244,7 +249,7 @@ options ndots:5
 /** Permanent entries for every host on the rack, both ways, when the lab is too large for learnt ones. */
 function uplinkNeighbours(topology: Topology, ip: string): string[] {
   if (hasDynamicNeighbours(topology)) return [];
-  return [RACK.gateway, RACK.controlPlane, ...topology.nodes]
+  return [RACK.gateway, RACK.resolver, RACK.controlPlane, ...topology.nodes]
     .filter((host) => host.ip !== ip)
     .map((host) => `neigh replace ${host.ip} lladdr ${host.mac} dev eth0 nud permanent`);
 }
@@ -274,8 +279,7 @@ defaults
 ${nodes.join('')}`;
 }
 
-const DNS_SERVER = `  interface: 0.0.0.0
-  access-control: 0.0.0.0/0 allow
+const DNS_SERVER = `  access-control: 0.0.0.0/0 allow
   chroot: ""
   username: ""
   directory: "/"
@@ -295,6 +299,7 @@ function dnsConfig(topology: Topology): string {
   const zone = CLUSTER.domain;
   const record = (name: string, ip: string): string => `  local-data: "${name}.${zone}. 30 IN A ${ip}"\n`;
   return `server:
+  interface: 0.0.0.0
 ${DNS_SERVER}  local-zone: "${zone}." static
   local-data: "${zone}. 30 IN SOA ns.dns.${zone}. hostmaster.${zone}. 1 7200 1800 86400 30"
 ${record('ns.dns', CLUSTER.dnsService)}${record('kubernetes.default.svc', CLUSTER.apiService)}${record('kube-dns.kube-system.svc', CLUSTER.dnsService)}${record('web.default.svc', CLUSTER.webService)}${podsOf(
@@ -305,12 +310,14 @@ ${record('ns.dns', CLUSTER.dnsService)}${record('kubernetes.default.svc', CLUSTE
   .join('')}forward-zone:
   name: "."
   forward-addr: ${RACK.gateway.ip}
+  forward-addr: ${RACK.resolver.ip}
 `;
 }
 
-/** The resolver outside the cluster: one test zone, and no such name for all others. */
-function resolverConfig(): string {
+/** A resolver outside the cluster: one test zone, and no such name for all others. */
+function resolverConfig(ip: string): string {
   return `server:
+  interface: ${ip}
 ${DNS_SERVER}  local-zone: "." static
   local-data: ". 30 IN SOA ns.example.com. hostmaster.example.com. 1 7200 1800 86400 30"
   local-data: "example.com. 30 IN A ${RACK.gateway.ip}"

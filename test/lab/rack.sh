@@ -76,6 +76,8 @@ done
 ip netns exec gw sh -e "$build/gw.sysctl"
 ip netns exec gw unbound -d -c "$build/resolver.conf" </dev/null >/dev/null &
 resolver=$!
+ip netns exec gw unbound -d -c "$build/resolver-2.conf" </dev/null >/dev/null &
+resolver2=$!
 haproxy -D -f "$build/kubelets.cfg" </dev/null >/dev/null
 echo rack
 
@@ -85,5 +87,10 @@ while read -r node; do
 done <"$build/nodes"
 . "$build/listens.sh"
 listens "$resolver" udp 53
+# 10.28.0.53, as the kernel prints it
+until grep -q ' 35001C0A:0035 ' "/proc/$resolver2/net/udp"; do
+  kill -0 "$resolver2"
+  sleep 0.01
+done
 echo resolver
 exec tini -- cat >/dev/null

@@ -8,7 +8,7 @@ import { z } from 'zod';
  *      ┌─────────┬──────────┴─┬────────────┐
  *      gw        cp           node-1       node-2 …
  *      10.28.0.1 10.28.0.2    10.28.87.59  10.28.87.60      eth0, MTU 1500
- *      resolver  API server   172.27.1.0   172.27.2.0       flannel.1, VXLAN 1 on UDP 8472, MTU 1450
+ *      resolvers API server   172.27.1.0   172.27.2.0       flannel.1, VXLAN 1 on UDP 8472, MTU 1450
  *                             172.27.1.1   172.27.2.1       cni0, MTU 1450
  *                             pods .2 …    pods .2 …        eth0 in each pod, behind vethXXXXXXXX
  *
@@ -32,6 +32,8 @@ export const NETWORKS: Readonly<
 
 export const RACK = {
   gateway: { name: 'gw', ip: '10.28.0.1', mac: '02:00:0a:1c:00:01' },
+  /** A second address of the gateway's host, with a DNS server of its own. */
+  resolver: { name: 'gw', ip: '10.28.0.53', mac: '02:00:0a:1c:00:01' },
   controlPlane: { name: 'cp', ip: '10.28.0.2', mac: '02:00:0a:1c:00:02' },
   prefix: 16,
 } as const;

@@ -14,7 +14,7 @@ export type ListeningPort = { readonly udp: number };
 /**
  * A node as probes see it. `network` is null when its agent gave no facts; `neighbours` are its neighbour entries as they
  * were last read; `answers` is whether probes can be sent from it; `probePod` is netcheck's own pod there, with an
- * address, or null.
+ * address, or null; `resolvers` are the DNS servers outside that the node asks, by their IPv4 addresses.
  */
 export type ProbeNode = {
   readonly node: Node;
@@ -25,6 +25,7 @@ export type ProbeNode = {
   readonly answers: boolean;
   readonly probePod: (Pod & { readonly ip: string }) | null;
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
+  readonly resolvers: readonly string[];
 };
 
 /**
@@ -84,6 +85,7 @@ export type ProbeDraft = {
   readonly listens?: boolean;
   readonly ifSilent?: boolean;
   readonly denied?: Denial | null;
+  readonly group?: string;
 };
 
 const PROTOCOL: Readonly<Record<ProbeMethod, Packet['proto']>> = {
@@ -105,7 +107,7 @@ export const ATTEMPTS = 3;
  * same in every run: ports are left out, an agent listens on another one each time.
  */
 export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft): Probe {
-  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, ifSilent, denied } = draft;
+  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, ifSilent, denied, group } = draft;
   const proto = PROTOCOL[method];
   const size = bytes === undefined ? '' : ` ${bytes} bytes`;
   return {
@@ -135,6 +137,7 @@ export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft):
     ...(ifSilent === undefined ? {} : { ifSilent }),
     expect: denied == null ? 'reach' : 'deny',
     ...(denied == null ? {} : { deniedBy: denied.policy }),
+    ...(group === undefined ? {} : { group }),
   };
 }
 

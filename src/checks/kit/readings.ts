@@ -162,6 +162,13 @@ export function readingText(reading: Reading): string {
 /** What flannel tells the CNI plugin about this node; written when flannel has its lease. */
 export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env'] } as const satisfies Reading;
 
+/** The node's own resolvers, and those behind systemd-resolved's stub. */
+export const RESOLV_CONF = {
+  in: 'node',
+  when: 'start',
+  files: ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'],
+} as const satisfies Reading;
+
 /** What evidence of a reading is filed under. */
 export function readingKey(reading: Reading): string {
   const reduced = 'argv' in reading ? reading.tally : 'files' in reading ? reading.lines : undefined;

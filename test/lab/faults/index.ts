@@ -33,6 +33,15 @@ import {
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
 import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
+  masqueradeExcluded,
+  masqueradeRuleMissing,
+  nodeOutsideUnreachable,
+  nodeResolversDiffer,
+  outsideUnreachable,
+  upstreamDnsServfail,
+  upstreamDnsSilent,
+} from './outside.ts';
+import {
   flannelFdbMissing,
   flannelFdbStale,
   flannelNeighbourMissing,
@@ -155,6 +164,13 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     corednsServfail,
     corednsRefused,
     corednsNxdomain,
+    upstreamDnsSilent,
+    upstreamDnsServfail,
+    nodeResolversDiffer,
+    masqueradeRuleMissing,
+    masqueradeExcluded,
+    outsideUnreachable,
+    nodeOutsideUnreachable,
     kubernetesServiceRulesMissing,
     networkPolicyDefaultDeny,
     rackCutNode,
