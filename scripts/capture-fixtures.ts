@@ -132,6 +132,10 @@ const TABLE: Readonly<Record<string, Captured>> = {
       duplicate: between('flannel-vtep-mac-duplicate'),
     },
   },
+  'nodes-disagree': {
+    configs: ['kube-flannel/kube-flannel-cfg'],
+    cases: { healthy: [], 'proxy-mode': on('proxy-mode-differs'), backend: on('flannel-backend-differs') },
+  },
   'cloud-drops-pods': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-pod'],
     network: 'kubenet',

@@ -1,6 +1,7 @@
 import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
 import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
+import { nodesDisagree } from './cluster/nodes-disagree/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
@@ -61,6 +62,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'mesh/icmp-filtered': icmpFiltered,
   'mesh/path-mtu-black-hole': pathMtuBlackHole,
   'cloud/cloud-drops-pods': cloudDropsPods,
+  'cluster/nodes-disagree': nodesDisagree,
   'flannel/flannel-not-running': flannelNotRunning,
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/public-address-wrong': publicAddressWrong,

@@ -14,6 +14,7 @@ import { LAYERS, type Layer, lowestLayer } from '../model/layer.ts';
 import type { Probe } from '../model/probe.ts';
 import type { LayerState, NotChecked, Status, Verdict, VerdictFinding } from '../model/verdict.ts';
 import { classify, type Judged } from './classify.ts';
+import { detect } from './detect.ts';
 import { evaluate, parseNode } from './evaluate.ts';
 import { meshOf } from './mesh.ts';
 import { findingKey, type Reconciled, reconcile } from './reconcile.ts';
@@ -124,6 +125,7 @@ function compose(
     checked,
     notChecked: [...notChecked],
     ...(mesh === undefined ? {} : { mesh }),
+    detected: detect(bundle.inventory, bundle.evidence, view),
   };
   return { ...verdict, headline: headlineOf(verdict) };
 }

@@ -178,8 +178,13 @@ function packetsFor(nodes: number): number {
 
 /** The cluster's DNS domain, as CoreDNS is configured for it; `cluster.local` where that cannot be read. */
 export function clusterDomain(inventory: Inventory): string {
+  return configuredDomain(inventory) ?? 'cluster.local';
+}
+
+/** The cluster's DNS domain in the configuration of CoreDNS, or null. */
+export function configuredDomain(inventory: Inventory): string | null {
   const corefile = inventory.configs['kube-system/coredns']?.['Corefile'] ?? '';
-  return /^\s*kubernetes\s+([^\s{]+)/m.exec(corefile)?.[1] ?? 'cluster.local';
+  return /^\s*kubernetes\s+([^\s{]+)/m.exec(corefile)?.[1] ?? null;
 }
 
 /**

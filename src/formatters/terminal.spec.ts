@@ -297,3 +297,12 @@ test('progress is one line', () => {
     'judging …',
   ]);
 });
+
+test('what was found out about the cluster is one line, without its sources', () => {
+  const detected = [
+    { what: 'network', value: 'kubenet', source: 'the bridge cbr0' },
+    { what: 'domain', value: 'cluster\u001b[31m.local', source: 'ConfigMap' },
+  ] as const;
+  const text = formatTerminal({ ...readVerdict('healthy'), detected: [...detected] }, { color: false, columns: 100 });
+  expect(text.trimEnd().split('\n').at(-1)).toBe('Detected: kubenet, cluster[31m.local');
+});

@@ -47,6 +47,7 @@ export function formatTerminal(verdict: Verdict, { color, columns }: TerminalSty
     ...(verdict.risks.length > 0 ? [risksSection(verdict.risks, paint, columns)] : []),
     layersSection(verdict, paint, columns),
     notCheckedSection(verdict, paint, columns),
+    detectedSection(verdict, paint, columns),
   ];
   return `${sections
     .filter((lines) => lines.length > 0)
@@ -158,6 +159,12 @@ function notCheckedSection({ notChecked }: Verdict, paint: Paint, columns: numbe
     paint(['magenta', 'bold'], 'Not checked'),
     ...notChecked.flatMap(({ what, where, reason }) => fold(oneLine(`${what} on ${where}: ${reason}`), '  ', columns)),
   ];
+}
+
+function detectedSection({ detected = [] }: Verdict, paint: Paint, columns: number): readonly string[] {
+  if (detected.length === 0) return [];
+  const line = `Detected: ${detected.map(({ value }) => oneLine(value)).join(', ')}`;
+  return fold(line, '', columns).map((text) => paint('gray', text));
 }
 
 function sentence(text: string): string {

@@ -64,6 +64,17 @@ export type Symptom = z.infer<typeof Symptom>;
 export const NotChecked = z.strictObject({ what: z.string(), where: z.string(), reason: z.string() });
 export type NotChecked = z.infer<typeof NotChecked>;
 
+/**
+ * What was found out about the cluster: `value` as a sentence says it (`flannel vxlan (VNI 1, UDP 8472)`), `source` how it
+ * is known.
+ */
+export const Detected = z.strictObject({
+  what: z.enum(['network', 'proxy', 'runtime', 'domain', 'services', 'dns', 'versions']),
+  value: z.string(),
+  source: z.string(),
+});
+export type Detected = z.infer<typeof Detected>;
+
 export const LayerState = z.enum(['ok', 'fail', 'unknown', 'not-checked']);
 export type LayerState = z.infer<typeof LayerState>;
 
@@ -73,6 +84,7 @@ export type LayerState = z.infer<typeof LayerState>;
  * `causes`. `checked` says how much evidence there was and, in percent, the steady loss on one path that it could have
  * missed. `mesh` is there for the whole cluster where anything was measured between its nodes. Durations are
  * milliseconds; times are ISO 8601 in UTC.
+ * `detected` is what was found out about the cluster, absent from verdicts of earlier versions.
  */
 export const Verdict = z.strictObject({
   schema: z.literal('netcheck.verdict/v1'),
@@ -108,6 +120,7 @@ export const Verdict = z.strictObject({
   }),
   notChecked: z.array(NotChecked),
   mesh: Mesh.optional(),
+  detected: z.array(Detected).optional(),
 });
 export type Verdict = z.infer<typeof Verdict>;
 

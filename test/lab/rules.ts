@@ -188,3 +188,68 @@ function chainHash(text: string): string {
   const bits = [...digest].map((byte) => byte.toString(2).padStart(8, '0')).join('');
   return (bits.match(/.{5}/g) ?? []).map((group) => BASE32[Number.parseInt(group, 2)]).join('');
 }
+
+/**
+ * The Services of a lab as kube-proxy in nftables mode writes them, as input of `nft -f`; pkg/proxy/nftables/proxier.go
+ * (1.33), with one chain for each Service port and endpoint.
+ */
+export function nftablesServices(topology: Topology): string {
+  const ports = servicePorts(topology).map((port) => ({
+    ...port,
+    chain: `service-${chainHash(portName(port))}-${port.service}/${port.protocol}/${port.name}`,
+    ends: port.endpoints.map((endpoint) => ({
+      endpoint,
+      chain: `endpoint-${chainHash(portName(port) + endpoint)}-${port.service}/${port.protocol}/${port.name}__${endpoint.replace(':', '/')}`,
+    })),
+  }));
+  const elements = ports.map(
+    ({ clusterIP, protocol, port, chain }) => `      ${clusterIP} . ${protocol} . ${port} : goto ${chain}`,
+  );
+  const chains = ports.flatMap(({ clusterIP, protocol, port, chain, ends }) => [
+    ...ends.map(
+      (end) => `  chain ${end.chain} {
+    ip saddr ${end.endpoint.split(':')[0]} jump mark-for-masquerade
+    meta l4proto ${protocol} dnat to ${end.endpoint}
+  }
+`,
+    ),
+    `  chain ${chain} {
+    ip daddr ${clusterIP} ${protocol} dport ${port} ip saddr != ${topology.clusterCIDR} jump mark-for-masquerade
+    numgen random mod ${ends.length} vmap { ${ends.map((end, index) => `${index} : goto ${end.chain}`).join(', ')} }
+  }
+`,
+  ]);
+  return `table ip kube-proxy {
+  comment "rules for kube-proxy"
+  chain mark-for-masquerade {
+    meta mark set meta mark | 0x00004000
+  }
+  chain masquerading {
+    meta mark & 0x00004000 == 0 return
+    meta mark set meta mark ^ 0x00004000
+    masquerade fully-random
+  }
+${chains.join('')}  map service-ips {
+    type ipv4_addr . inet_proto . inet_service : verdict
+    elements = {
+${elements.join(',\n')}
+    }
+  }
+  chain services {
+    ip daddr . meta l4proto . th dport vmap @service-ips
+  }
+  chain nat-prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    jump services
+  }
+  chain nat-output {
+    type nat hook output priority -100; policy accept;
+    jump services
+  }
+  chain nat-postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    jump masquerading
+  }
+}
+`;
+}

@@ -313,7 +313,9 @@ test('every object is reduced to the model, with the defaults of the API', async
     gaps: [],
   });
   expect(
-    requests.filter((url) => url.includes('configmaps') && !/configmaps\/(kube-flannel-cfg|coredns|kube-proxy)$/.test(url)),
+    requests.filter(
+      (url) => url.includes('configmaps') && !/configmaps\/(kube-flannel-cfg|coredns|kube-proxy|kubeadm-config)$/.test(url),
+    ),
   ).toEqual([]);
 });
 

@@ -14,6 +14,9 @@ import {
 } from './objects.ts';
 import { CONFIG_MAPS } from './rights.ts';
 
+/** Only said of the cluster, judged by nothing: no check misses it where it cannot be read. */
+const DISPENSABLE = new Set(['kube-system/kubeadm-config']);
+
 /** Warning events are read up to this many, and kept for so long and up to so many: the newest. */
 const MAX_EVENTS = 5000;
 const KEPT_MS = 3_600_000;
@@ -56,7 +59,8 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
     ...CONFIG_MAPS.map(async (key) => {
       const [namespace, name] = key.split('/');
       const result = await api.get(`/api/v1/namespaces/${namespace}/configmaps/${name}`, ConfigMapObject, signal);
-      if (!result.ok && result.fault.kind !== 'not-found') gaps.push({ what: `configmap ${key}`, reason: result.fault.message });
+      if (!result.ok && result.fault.kind !== 'not-found' && !DISPENSABLE.has(key))
+        gaps.push({ what: `configmap ${key}`, reason: result.fault.message });
       return result.ok ? ([key, result.value] as const) : null;
     }),
   ]);

@@ -22,6 +22,7 @@ export const CONFIG_MAPS = [
   'kube-system/kube-flannel-cfg',
   'kube-system/coredns',
   'kube-system/kube-proxy',
+  'kube-system/kubeadm-config',
 ] as const;
 
 export const REQUESTS = [

@@ -373,3 +373,21 @@ test('no remedy, however hostile, makes a card or a report that Slack refuses', 
     fuzzing,
   );
 }, 120_000);
+
+test('what was found out about the cluster is the last reply: one line, and how each part is known', () => {
+  const detected = [
+    { what: 'network' as const, value: 'kubenet', source: 'the bridge cbr0' },
+    { what: 'proxy' as const, value: 'kube-proxy iptables', source: 'its rules on the nodes' },
+  ];
+  const replies = threadReplies({ ...readVerdict('healthy'), detected });
+  expect(replies.at(-1)).toMatchObject({
+    step: 'detected',
+    message: {
+      text: 'Detected: kubenet, kube-proxy iptables',
+      blocks: [
+        { text: { text: '*Detected:* kubenet, kube-proxy iptables' } },
+        { elements: [{ text: expect.stringContaining('kube-proxy iptables: its rules on the nodes') }] },
+      ],
+    },
+  });
+});

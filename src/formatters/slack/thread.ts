@@ -1,7 +1,7 @@
 import type { KnownBlock } from '@slack/types';
 import { entityName } from '../../model/entity.ts';
 import type { Citation } from '../../model/finding.ts';
-import type { Symptom, Verdict, VerdictFinding } from '../../model/verdict.ts';
+import type { Detected, Symptom, Verdict, VerdictFinding } from '../../model/verdict.ts';
 import { context, LIMITS, type Message, pack, preformatted, section } from './blocks.ts';
 import { code, joined, lines, literal, md, plain } from './markup.ts';
 import { notCheckedLine } from './verdict.ts';
@@ -16,13 +16,16 @@ const TARGETS_A_LINE = 4;
 /** One reply under a verdict, with the name of its step: the same verdict always has the same steps. */
 export type Reply = { readonly step: string; readonly message: Message };
 
-/** What stands in the thread under a verdict: evidence by cause, what failed, risks, what was not checked. */
+/** What stands in the thread under a verdict: evidence by cause, what failed, risks, what was not checked, what kind of cluster it is. */
 export function threadReplies(verdict: Verdict): Reply[] {
   return [
     ...evidenceReplies(verdict),
     ...(verdict.symptoms.length === 0 ? [] : [{ step: 'symptoms', message: symptomsMessage(verdict) }]),
     ...(verdict.risks.length === 0 ? [] : [{ step: 'risks', message: risksMessage(verdict.risks) }]),
     ...(verdict.notChecked.length === 0 ? [] : [{ step: 'not-checked', message: notCheckedMessage(verdict) }]),
+    ...(verdict.detected === undefined || verdict.detected.length === 0
+      ? []
+      : [{ step: 'detected', message: detectedMessage(verdict.detected) }]),
   ];
 }
 
@@ -154,5 +157,15 @@ function notCheckedMessage(verdict: Verdict): Message {
       section(md`*Not checked:* nothing is known about these`),
       section(lines(verdict.notChecked, notCheckedLine, LIMITS.section)),
     ],
+  };
+}
+
+/** One line, and below it in small print how each part is known. */
+function detectedMessage(detected: readonly Detected[]): Message {
+  const line = detected.map(({ value }) => literal(value, 120)).join(', ');
+  const item = ({ value, source }: Detected) => md`${plain(value, 120)}: ${plain(source, 200)}`;
+  return {
+    text: literal(`Detected: ${line}`, 400),
+    blocks: [section(md`*Detected:* ${plain(line, 900)}`), context(lines(detected, item, LIMITS.section))],
   };
 }

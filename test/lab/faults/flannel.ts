@@ -57,8 +57,8 @@ async function setReady(lab: Handle, at: At, ready: boolean): Promise<void> {
   await lab.api('PATCH', `${path}/status`, { status: { conditions, containerStatuses } });
 }
 
-/** Makes flannel.1 of a node as flanneld would; `over` is what it should have been told otherwise. */
-function rebuildScript(lab: Handle, node: LabNode): string {
+/** Lines of sh that make flannel.1 of a node anew, as flanneld does. */
+export function rebuildScript(lab: Handle, node: LabNode): string {
   return `ip link del flannel.1 2>/dev/null || :
 ip -batch - <<'END'
 ${overlayBatch(lab.topology, node, CLUSTER.vxlan).join('\n')}
@@ -169,7 +169,8 @@ export const flannelNetworkMismatch: Fault = {
   expects: () => healthyWith('flannel-network-mismatch'),
 };
 
-async function annotate(lab: Handle, node: string, values: Readonly<Record<string, string>>): Promise<void> {
+/** Sets annotations of flannel's on a Node. */
+export async function annotate(lab: Handle, node: string, values: Readonly<Record<string, string>>): Promise<void> {
   const annotations = Object.fromEntries(Object.entries(values).map(([name, value]) => [`${PREFIX}/${name}`, value]));
   await lab.api('PATCH', `/api/v1/nodes/${node}`, { metadata: { annotations } });
 }

@@ -31,6 +31,7 @@ import {
   flannelWrongInterface,
 } from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
+import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
 import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   masqueradeExcluded,
@@ -128,6 +129,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     flannelRouteStale,
     cloudRouteMissing,
     cloudSourceCheck,
+    proxyModeDiffers,
+    flannelBackendDiffers,
     flannelNotRunning,
     flannelPodMissing,
     flannelSubnetMissing,
