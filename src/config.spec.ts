@@ -27,7 +27,7 @@ test('the smallest file gives a complete configuration with safe defaults', () =
     clusters: { prod: { agentNamespace: 'netcheck-agents' } },
     access: { diagnose: 'members', request: 'members', approve: { users: [], groups: [] }, selfApproval: false },
     ops: { host: '127.0.0.1' },
-    limits: { runsPerUser: 3, runsPerCluster: 20 },
+    limits: { runsPerUser: 3, runsPerCluster: 20, digestsPerChannel: 5 },
     timeouts: { acceptMs: 2_000, runMs: 120_000, queuedMs: 600_000, approveMs: 900_000, startMs: 120_000, remedyMs: 120_000 },
     remedies: { enabled: false },
     approvalKey: null,

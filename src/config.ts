@@ -111,6 +111,7 @@ export const FileConfig = z.strictObject({
     .strictObject({
       runsPerUser: z.int().min(1).default(3).describe('Unfinished runs that one person may have at once, per cluster.'),
       runsPerCluster: z.int().min(1).default(20).describe('Unfinished runs that a cluster may have at once.'),
+      digestsPerChannel: z.int().min(0).default(5).describe('Digests that a channel may have of one cluster.'),
     })
     .prefault({})
     .describe('Bursts queue up to here; what is above is refused, with the reason.'),

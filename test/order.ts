@@ -10,6 +10,7 @@ export function makeOrder(order: Partial<RunOrder> = {}): RunOrder {
     requestedBy: { user: 'U1', team: 'T1' },
     channel: 'C1',
     follows: null,
+    digest: null,
     ...order,
   };
 }

@@ -53,7 +53,7 @@ export function slackFaults(message: unknown): string[] {
   for (const text of markups(read.data.blocks)) {
     for (const [tag] of text.matchAll(/<[^>]*>?/g)) {
       if (
-        !/^<(@[UW][A-Z0-9]+|#[CDG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^\d+\^\{time\}\|\d\d:\d\d UTC|https:\/\/[\w./-]+\|[^<>|]+)>$/.test(
+        !/^<(@[UW][A-Z0-9]+|#[CDG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^\d+\^(\{date_short_pretty\} )?\{time\}\|(\d{4}-\d\d-\d\d )?\d\d:\d\d UTC|https:\/\/[\w./-]+\|[^<>|]+)>$/.test(
           tag,
         )
       ) {

@@ -20,6 +20,7 @@ export const SCOPES = [
   'groups:history',
   'im:read',
   'im:history',
+  'files:write',
 ];
 
 export const SIGNING_SECRET = 'a-signing-secret';
@@ -37,6 +38,7 @@ export type UserTraits = {
   readonly is_stranger?: boolean;
   readonly is_invited_user?: boolean;
   readonly team_id?: string;
+  readonly tz?: string;
 };
 
 /** What Slack says of a channel besides its name. `without` leaves the bot out of it. */
@@ -67,8 +69,18 @@ const Message = z.object({
   thread_ts: z.string().optional(),
   blocks: z.array(z.record(z.string(), z.unknown())).default([]),
   metadata: z.object({ event_payload: z.object({ run: z.string(), step: z.string() }) }).optional(),
+  files: z
+    .array(z.object({ name: z.string(), title: z.string(), alt_txt: z.string().optional(), url_private: z.string() }))
+    .default([]),
 });
 export type TestMessage = z.infer<typeof Message>;
+
+/** What only one person is told. */
+const Said = z.object({
+  text: z.string(),
+  blocks: z.array(z.record(z.string(), z.unknown())).default([]),
+  replace_original: z.boolean().default(false),
+});
 
 /** A Slack to test against: a workspace with its Web API, and a way to type commands and press buttons in it. */
 export type TestSlack = Awaited<ReturnType<typeof startSlack>>;
@@ -102,7 +114,11 @@ export async function startSlack(world: {
         ],
         tokens: [
           { token: BOT_TOKEN, user: BOT_USER, scopes: SCOPES, bot_id: 'B0NETCHECK0', bot_user_id: BOT_USER },
-          { token: 'xoxp-admin', user: 'admin', scopes: ['users:read', 'channels:read', 'channels:history', 'chat:write'] },
+          {
+            token: 'xoxp-admin',
+            user: 'admin',
+            scopes: ['users:read', 'channels:read', 'channels:history', 'chat:write', 'files:read'],
+          },
         ],
       },
     },
@@ -132,24 +148,31 @@ export async function startSlack(world: {
 
   let plan: FaultPlan = () => null;
   const calls: { readonly method: string; readonly at: number; readonly parameters: URLSearchParams }[] = [];
-  const whispers = new Map<string, string>();
+  const whispers = new Map<string, z.infer<typeof Said>>();
   const refusedBlocks: string[] = [];
   const views: unknown[] = [];
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
-    const body = Buffer.concat(chunks).toString('utf8');
+    const bytes = Buffer.concat(chunks);
+    const body = bytes.toString('utf8');
     const path = request.url ?? '';
     if (path.startsWith('/respond/')) {
-      whispers.set(path.slice('/respond/'.length), z.object({ text: z.string() }).parse(JSON.parse(body)).text);
+      whispers.set(path.slice('/respond/'.length), Said.parse(JSON.parse(body)));
       response.writeHead(200).end('ok');
       return;
     }
-    const method = path.replace('/api/', '');
-    const parameters = new URLSearchParams(body);
+    const isUpload = path.startsWith('/upload/');
+    const method = isUpload ? 'upload' : path.replace('/api/', '');
+    const parameters = new URLSearchParams(isUpload ? '' : body);
     calls.push({ method, at: performance.now(), parameters });
     const fault = plan(method, parameters);
+    if (isUpload && fault === null) {
+      const reply = await fetch(`${emulator.url}${path}`, { method: 'POST', body: new Uint8Array(bytes) });
+      response.writeHead(reply.status).end(await reply.text());
+      return;
+    }
     const carryOut = () => slackAnswer(method, parameters, request.headers.authorization ?? '');
     switch (fault?.kind) {
       case 'rate-limit':
@@ -183,7 +206,7 @@ export async function startSlack(world: {
   }
 
   async function slackAnswer(method: string, parameters: URLSearchParams, authorization: string): Promise<unknown> {
-    const channel = parameters.get('channel') ?? '';
+    const channel = parameters.get('channel') ?? parameters.get('channel_id') ?? '';
     if (method === 'usergroups.users.list') {
       const members = groups.get(parameters.get('usergroup') ?? '');
       return members === undefined ? { ok: false, error: 'no_such_subteam' } : { ok: true, users: members };
@@ -197,16 +220,21 @@ export async function startSlack(world: {
       views.push(JSON.parse(parameters.get('view') ?? '{}'));
       return { ok: true, view: { id: 'V1' } };
     }
-    if (method.startsWith('chat.') && channelTraits.get(channel)?.without === true) return { ok: false, error: 'not_in_channel' };
+    if (/^(chat\.|files\.complete)/.test(method) && channelTraits.get(channel)?.without === true)
+      return { ok: false, error: 'not_in_channel' };
     if (method === 'chat.postMessage' || method === 'chat.update') {
       const blocks = parameters.get('blocks');
       const faults = slackFaults({ text: parameters.get('text') ?? '', blocks: blocks === null ? [] : JSON.parse(blocks) });
       refusedBlocks.push(...faults);
       if (faults.length > 0) return { ok: false, error: 'invalid_blocks' };
     }
+    // The parameter's name in Slack's reference is `alt_txt`; the emulator knows it by another one.
+    if (method === 'files.getUploadURLExternal') parameters.set('alt_text', parameters.get('alt_txt') ?? '');
     const reply = await fetch(`${emulator.url}/api/${method}`, { method: 'POST', headers: { authorization }, body: parameters });
     const said = z.record(z.string(), z.unknown()).parse(await reply.json());
     if (said['ok'] !== true) return said;
+    if (method === 'files.getUploadURLExternal')
+      return { ...said, upload_url: `${url}${new URL(String(said['upload_url'])).pathname}` };
     if (method === 'users.info')
       return {
         ...said,
@@ -270,18 +298,35 @@ export async function startSlack(world: {
       const id = idOf(channelIds, channel);
       channelTraits.set(id, { ...channelTraits.get(id), without: !member });
     },
+    /** Changes what Slack says of a channel. */
+    setTraits: (channel: string, traits: ChannelTraits) => {
+      const id = idOf(channelIds, channel);
+      channelTraits.set(id, { ...channelTraits.get(id), ...traits });
+    },
     /** All messages in a channel that are not in a thread, oldest first. */
     messages: (channel: string) => read('conversations.history', { channel: idOf(channelIds, channel) }),
     /** A message and its replies. */
     thread: (channel: string, ts: string) => read('conversations.replies', { channel: idOf(channelIds, channel), ts }),
+    /** The bytes of a file that a message shows. */
+    file: async (one: TestMessage): Promise<Buffer> => {
+      const [file] = one.files;
+      const reply = await fetch(file?.url_private ?? '', { headers: { authorization: 'Bearer xoxp-admin' } });
+      if (!reply.ok) throw new Error(`the file of ${one.ts} cannot be read: ${reply.status}`);
+      return Buffer.from(await reply.arrayBuffer());
+    },
     /** Posts a message as somebody else, with metadata of their choice. */
     forge: (channel: string, text: string, metadata: object) =>
       ask('chat.postMessage', { channel: idOf(channelIds, channel), text, metadata: JSON.stringify(metadata) }),
-    responseUrl: (): { readonly url: string; readonly said: (withinMs?: number) => Promise<string> } => {
+    responseUrl: (): {
+      readonly url: string;
+      readonly said: (withinMs?: number) => Promise<string>;
+      readonly shown: (withinMs?: number) => Promise<z.infer<typeof Said>>;
+    } => {
       const id = randomUUID();
       return {
         url: `${url}/respond/${id}`,
-        said: (withinMs) => until(() => whispers.get(id), 'an answer to a click', withinMs),
+        said: async (withinMs) => (await until(() => whispers.get(id), 'an answer to a click', withinMs)).text,
+        shown: (withinMs) => until(() => whispers.get(id), 'an answer to a click', withinMs),
       };
     },
     close: async () => {
@@ -313,7 +358,12 @@ export function signed(
 }
 
 /** What Slack shows whoever typed a command: the HTTP status of the answer, and its text. */
-export type CommandAnswer = { readonly status: number; readonly text: string; readonly ms: number };
+export type CommandAnswer = {
+  readonly status: number;
+  readonly text: string;
+  readonly blocks: TestMessage['blocks'];
+  readonly ms: number;
+};
 
 /** Somebody at a keyboard in that workspace, whose commands go to whichever bot is connected over Socket Mode. */
 export function createSocketHands(slack: TestSlack) {
@@ -362,9 +412,9 @@ export function createHands(slack: TestSlack, port: number) {
     const reply = await fetch(endpoint, { method: 'POST', headers, body });
     const text = await reply.text();
     const ms = performance.now() - from;
-    if (text === '') return { status: reply.status, text: '', ms };
-    const read = z.object({ text: z.string() }).safeParse(parseJson(text));
-    return { status: reply.status, text: read.success ? read.data.text : text, ms };
+    if (text === '') return { status: reply.status, text: '', blocks: [], ms };
+    const read = Said.safeParse(parseJson(text));
+    return read.success ? { status: reply.status, ...read.data, ms } : { status: reply.status, text, blocks: [], ms };
   }
 
   function commandBody(
@@ -411,7 +461,7 @@ export function createHands(slack: TestSlack, port: number) {
       };
       const body = new URLSearchParams({ payload: JSON.stringify(payload) }).toString();
       const { status } = await send(body, signed(body));
-      return { status, said: response.said };
+      return { status, said: response.said, shown: response.shown };
     },
     /** Submits a modal with one input. */
     submit: async (
@@ -448,7 +498,7 @@ const Button = z.object({
 export type TestButton = z.infer<typeof Button>;
 
 /** The buttons of a message. */
-export function buttonsOf(message: TestMessage): TestButton[] {
+export function buttonsOf(message: Pick<TestMessage, 'blocks'>): TestButton[] {
   return message.blocks.flatMap((block) => {
     const read = z.object({ type: z.literal('actions'), elements: z.array(Button) }).safeParse(block);
     return read.success ? read.data.elements : [];
@@ -456,7 +506,7 @@ export function buttonsOf(message: TestMessage): TestButton[] {
 }
 
 /** All text that a message shows. */
-export function textOf(message: TestMessage): string {
+export function textOf(message: Pick<TestMessage, 'blocks'>): string {
   const texts: string[] = [];
   const collect = (value: unknown): void => {
     if (Array.isArray(value)) value.forEach(collect);

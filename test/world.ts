@@ -29,6 +29,10 @@ export const FAST: Partial<BotTuning> = {
   settleMs: 150,
   rememberMs: 60_000,
   sweepMs: 100,
+  clockMs: 500,
+  graceMs: 2_000,
+  clockLockMs: 1_500,
+  clockStalledMs: 500,
   socketPauseMs: 50,
 };
 

@@ -33,11 +33,13 @@ export async function acceptRun(
     readonly limits: RunLimits;
     readonly deadline: number;
     readonly log: Log;
+    /** The digest that the run is for, when somebody asked for one. */
+    readonly digest?: RunOrder['digest'];
   },
 ): Promise<Acceptance> {
-  const { stores, producer, limits, deadline, log } = options;
+  const { stores, producer, limits, deadline, log, digest = null } = options;
   const { user, team, channel, cluster } = grant;
-  const order: RunOrder = { id: newId('r'), cluster, request, requestedBy: { user, team }, channel, follows: null };
+  const order: RunOrder = { id: newId('r'), cluster, request, requestedBy: { user, team }, channel, follows: null, digest };
   const left = (): number => deadline - performance.now();
   if (left() <= 0) return { kind: 'refused', because: 'Slack and Redis together took too long to answer' };
   try {

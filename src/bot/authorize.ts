@@ -33,12 +33,39 @@ export type Caller = {
 /** The workspace that the bot is installed in, and its own user. */
 export type Self = { readonly team: string; readonly enterprise: string | null; readonly user: string; readonly url: string };
 
+/** Whether netcheck may speak in a channel, or that Slack could not be asked. `why` is a sentence. */
+export type ChannelCheck = (
+  channel: string,
+) => Promise<{ readonly kind: 'ok' } | { readonly kind: 'refused' | 'unknown'; readonly why: Mrkdwn }>;
+
 /** Decides whether somebody may do something; a refusal is a sentence for them to read. */
 export type Authorize = <A extends Ability>(ability: A, caller: Caller) => Promise<Result<Grant<A>, Mrkdwn>>;
 
+/** Makes the check of channels: those that netcheck is in, and no organisation shares that is not allowed to. */
+export function createChannelCheck(config: Config, directory: Directory): ChannelCheck {
+  const shared = new Set(config.slack?.externallySharedChannels ?? []);
+  return async (channel) => {
+    const found = await directory.channel(channel);
+    if (!found.ok) {
+      const absent =
+        found.error.kind === 'refused' && /^(channel_not_found|not_in_channel|missing_scope)$/.test(found.error.error);
+      return absent
+        ? { kind: 'refused', why: invite() }
+        : { kind: 'unknown', why: couldNot(md`look at this channel`, found.error) };
+    }
+    const { is_member, is_im, is_archived, is_ext_shared, is_pending_ext_shared } = found.value;
+    if (is_archived) return { kind: 'refused', why: md`This channel is archived.` };
+    if ((is_ext_shared || is_pending_ext_shared) && !shared.has(channel)) {
+      const why = md`This channel is shared with another organisation, and netcheck does not show your network there. Use an internal channel, or list ${code(channel)} under ${code('slack.externallySharedChannels')}.`;
+      return { kind: 'refused', why };
+    }
+    return is_member || is_im ? { kind: 'ok' } : { kind: 'refused', why: invite() };
+  };
+}
+
 /** Makes the one function that every listener goes through. What cannot be found out is refused. */
 export function createAuthorize(config: Config, directory: Directory, self: Self): Authorize {
-  const shared = new Set(config.slack?.externallySharedChannels ?? []);
+  const checkChannel = createChannelCheck(config, directory);
 
   async function checkUser(caller: Caller): Promise<Mrkdwn | null> {
     if (
@@ -66,21 +93,6 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
 
   function sameEnterprise(enterprise: string | undefined): boolean {
     return enterprise !== undefined && enterprise === self.enterprise;
-  }
-
-  async function checkChannel(channel: string): Promise<Mrkdwn | null> {
-    const found = await directory.channel(channel);
-    if (!found.ok) {
-      const absent =
-        found.error.kind === 'refused' && /^(channel_not_found|not_in_channel|missing_scope)$/.test(found.error.error);
-      return absent ? invite() : couldNot(md`look at this channel`, found.error);
-    }
-    const { is_member, is_im, is_archived, is_ext_shared, is_pending_ext_shared } = found.value;
-    if (is_archived) return md`This channel is archived.`;
-    if ((is_ext_shared || is_pending_ext_shared) && !shared.has(channel)) {
-      return md`This channel is shared with another organisation, and netcheck does not show your network there. Use an internal channel, or list ${code(channel)} under ${code('slack.externallySharedChannels')}.`;
-    }
-    return is_member || is_im ? null : invite();
   }
 
   /** The cluster that is asked about: the one that is named, if the channel may ask about it, or the channel's only one. */
@@ -130,7 +142,7 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
 
   return async <A extends Ability>(ability: A, caller: Caller) => {
     const [user, channel] = await Promise.all([checkUser(caller), checkChannel(caller.channel)]);
-    const refusal = user ?? channel ?? (await checkAbility(ability, caller.user));
+    const refusal = user ?? (channel.kind === 'ok' ? null : channel.why) ?? (await checkAbility(ability, caller.user));
     if (refusal !== null) return fail(refusal);
     const cluster = clusterOf(caller.channel, caller.cluster);
     if (!cluster.ok) return cluster;

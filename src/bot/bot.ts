@@ -5,47 +5,59 @@ import { App, HTTPReceiver, type Receiver } from '@slack/bolt';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
+import { CLOCK, type ClockTuning, createDigestClock } from '../jobs/digest-clock.ts';
 import { createProducer, type Producer } from '../jobs/producer.ts';
 import { ALIVE_MS } from '../jobs/worker.ts';
 import { type Meter, NO_METER, type QueueState } from '../meter.ts';
 import { createActionStore } from '../store/actions.ts';
+import { createDigestStore } from '../store/digests.ts';
+import { createHistoryStore } from '../store/history.ts';
 import { botKeys, clusterKeys } from '../store/keys.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { closeRedis, connectRedis, type Log, redisIsReady } from '../store/redis.ts';
 import { isFirstSeen } from '../store/replay.ts';
 import { createRunStore } from '../store/runs.ts';
 import { createWorkerStore } from '../store/workers.ts';
-import { createAuthorize, type Self } from './authorize.ts';
+import { createAuthorize, createChannelCheck, type Self } from './authorize.ts';
+import { createTellDigest } from './digest-flow.ts';
 import { createDirectory } from './directory.ts';
+import { createDraw } from './draw.ts';
 import { createFrontDoor, ENDPOINT } from './front-door.ts';
 import { registerListeners } from './listen.ts';
 import { approve, approveOwn } from './listeners/approve.ts';
 import { cancel } from './listeners/cancel.ts';
 import { cluster } from './listeners/cluster.ts';
 import { deny } from './listeners/deny.ts';
+import { digest } from './listeners/digest.ts';
+import { digestList } from './listeners/digest-list.ts';
+import { digestRemove } from './listeners/digest-remove.ts';
+import { digestRun } from './listeners/digest-run.ts';
 import { help } from './listeners/help.ts';
+import { history, historyPage } from './listeners/history.ts';
 import { node } from './listeners/node.ts';
 import { request } from './listeners/request.ts';
+import { dropDigest, saveDigest } from './listeners/save-digest.ts';
 import { status } from './listeners/status.ts';
 import { createSender, DELIVERY, type DeliveryTuning } from './sender.ts';
 import { type ClusterStores, fromAMomentAgo, type Services } from './services.ts';
-import { clientOptions, createSlackApi, type SlackCall, slackLogger } from './slack-api.ts';
+import { clientOptions, createSlackApi, createUpload, type SlackCall, slackLogger } from './slack-api.ts';
 import { createSocketDoor } from './socket-door.ts';
 import { createTracker } from './tracker.ts';
 
 /** How often and how long, in milliseconds; the parts that are not in the configuration. */
-export type BotTuning = DeliveryTuning & {
-  /** How long Slack's answers about people and channels are remembered. */
-  readonly rememberMs: number;
-  /** How often everything is looked through for what no event told of. */
-  readonly sweepMs: number;
-  /** How long starting waits for Slack and Redis. */
-  readonly startMs: number;
-  /** Pause before a Socket Mode connection that failed is tried again. */
-  readonly socketPauseMs: number;
-};
+export type BotTuning = DeliveryTuning &
+  ClockTuning & {
+    /** How long Slack's answers about people and channels are remembered. */
+    readonly rememberMs: number;
+    /** How often everything is looked through for what no event told of. */
+    readonly sweepMs: number;
+    /** How long starting waits for Slack and Redis. */
+    readonly startMs: number;
+    /** Pause before a Socket Mode connection that failed is tried again. */
+    readonly socketPauseMs: number;
+  };
 
-const TUNING: BotTuning = { ...DELIVERY, rememberMs: 60_000, sweepMs: 1_000, startMs: 30_000, socketPauseMs: 1_000 };
+const TUNING: BotTuning = { ...DELIVERY, ...CLOCK, rememberMs: 60_000, sweepMs: 1_000, startMs: 30_000, socketPauseMs: 1_000 };
 
 /** Slack takes up to ten Socket Mode connections of an app: two of each replica leave room for several. */
 const SOCKETS = 2;
@@ -98,15 +110,28 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     const stores = new Map(Object.keys(config.clusters).map((name) => [name, storesOf(redis, name)]));
     const outbox = createOutbox(redis);
     const producer = createProducer(redis);
-    const sender = createSender({ outbox, call, self: self.user, log, tuning });
-    const tracker = createTracker({ config, stores, outbox, sender, producer, log, sweepMs: tuning.sweepMs });
+    const clock = createDigestClock({ config, redis, stores, producer, log, tuning });
+    const directory = createDirectory(call, tuning.rememberMs, Date.now);
+    const draw = createDraw((name) => stores.get(name));
+    const sender = createSender({
+      outbox,
+      call,
+      upload: createUpload(slack.apiUrl, tuning.timeoutMs),
+      draw,
+      self: self.user,
+      log,
+      tuning,
+    });
+    const tellDigest = createTellDigest({ config, outbox, mayTell: createChannelCheck(config, directory), log });
+    const tracker = createTracker({ config, stores, outbox, sender, producer, tellDigest, log, sweepMs: tuning.sweepMs });
     const services: Services = {
       config,
       self,
-      authorize: createAuthorize(config, createDirectory(call, tuning.rememberMs, Date.now), self),
+      authorize: createAuthorize(config, directory, self),
       stores: (name) => stores.get(name) ?? storesOf(redis, name),
       outbox,
       producer,
+      clock,
       call,
       log,
     };
@@ -130,7 +155,21 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     };
     registerListeners(
       app,
-      { commands: { cluster, node, status, help }, buttons: [cancel, request, approve, deny], modals: [approveOwn] },
+      {
+        commands: {
+          cluster,
+          node,
+          status,
+          digest,
+          'digest-list': digestList,
+          'digest-run': digestRun,
+          'digest-remove': digestRemove,
+          history,
+          help,
+        },
+        buttons: [cancel, request, approve, deny, saveDigest, dropDigest, historyPage],
+        modals: [approveOwn],
+      },
       services,
       track,
     );
@@ -148,10 +187,12 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     subscriber.subscribe(...channels).catch((error: Error) => log.warn({ error: error.message }, 'no events from Redis'));
     sender.start();
     tracker.start();
+    clock.start();
 
     const stop = async (): Promise<void> => {
       await way.close(() => Promise.race([Promise.allSettled(underWay), delay(4_000, undefined, { ref: false })]));
       closeRedis(subscriber);
+      await clock.stop();
       await tracker.stop();
       await sender.stop();
       await producer.close().catch(() => undefined);
@@ -270,6 +311,8 @@ function storesOf(redis: Redis, cluster: string): ClusterStores {
   return {
     runs: createRunStore(redis, cluster),
     actions: createActionStore(redis, cluster),
+    digests: createDigestStore(redis, cluster),
+    history: createHistoryStore(redis, cluster),
     presence: { workforce: fromAMomentAgo(presence.workforce, MOMENT_MS), nodes: fromAMomentAgo(presence.nodes, MOMENT_MS) },
   };
 }

@@ -147,7 +147,7 @@ function responseUrlOf(payload: string): string | null {
  */
 export async function whisper(
   url: string,
-  message: { readonly text: string; readonly blocks?: readonly unknown[] },
+  message: { readonly text: string; readonly blocks?: readonly unknown[]; readonly replace_original?: boolean },
 ): Promise<boolean> {
   try {
     const reply = await fetch(url, {

@@ -19,6 +19,22 @@ test.each([
   ['node\u00A0node\u200B-3\u202C', { word: 'node', node: 'node-3' }],
   ['node <http://ip-10-0-0-1.ec2.internal|ip-10-0-0-1.ec2.internal>', { word: 'node', node: 'ip-10-0-0-1.ec2.internal' }],
   ['node\nnode-3', { word: 'node', node: 'node-3' }],
+  ['digest', { word: 'digest-list' }],
+  ['digest LIST', { word: 'digest-list' }],
+  ['digest run', { word: 'digest-run', number: null }],
+  ['digest run 3', { word: 'digest-run', number: 3 }],
+  ['digest remove 12', { word: 'digest-remove', number: 12 }],
+  [
+    'digest weekdays 09:00 Europe/Berlin only changes',
+    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: true },
+  ],
+  ['digest mondays', { word: 'digest', cron: '0 9 * * 1', timezone: null, onlyChanges: false }],
+  [
+    'digest cron “0 9 * * 1-5” Europe/Berlin',
+    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: false },
+  ],
+  ['history', { word: 'history', page: 1 }],
+  ['history 7', { word: 'history', page: 7 }],
 ])('%j is understood', (text, command) => {
   expect(parseCommand(text)).toEqual({ ok: true, value: command });
 });
@@ -41,7 +57,8 @@ test('what cannot be the name of a cluster is said', () => {
   });
 });
 
-const usage = 'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck status` or `/netcheck help`.';
+const usage =
+  'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck status`, `/netcheck digest`, `/netcheck history` or `/netcheck help`.';
 
 test.each([
   ['clutser', `netcheck does not know \`clutser\`. Did you mean \`/netcheck cluster\`? ${usage}`],
@@ -52,6 +69,23 @@ test.each([
   ['node a b', 'One node at a time, please: `/netcheck node NAME`. For several, `/netcheck cluster` checks all of them.'],
   ['node $(reboot)', '`$(reboot)` cannot be the name of a node: those are lower-case letters, digits, `-` and `.`, at most 253.'],
   ['cluster node-3', '`cluster` takes nothing after it, but you typed `node-3`. For one node, type `/netcheck node node-3`.'],
+  [
+    'digest daily 09:00 Europe/Berln',
+    'Nothing was saved. "Europe/Berln" is not a time zone. Did you mean Europe/Berlin, Europe/Dublin, Europe/Jersey? Also: `/netcheck digest list`, `/netcheck digest run N`, `/netcheck digest remove N`.',
+  ],
+  [
+    'digest cron "*/10 * * * *" UTC',
+    'Nothing was saved. That is every 10 minutes at times, and 15 is the least: every digest probes the whole network. Also: `/netcheck digest list`, `/netcheck digest run N`, `/netcheck digest remove N`.',
+  ],
+  ['digest list 3', '`digest list` takes nothing after it. The numbers: `/netcheck digest list`'],
+  ['digest run x', '`digest run` takes the number of a digest and nothing else after it. The numbers: `/netcheck digest list`'],
+  ['digest run 1 2', '`digest run` takes the number of a digest and nothing else after it. The numbers: `/netcheck digest list`'],
+  ['digest remove', 'Which digest? Type `/netcheck digest remove N`; `/netcheck digest list` shows the numbers.'],
+  [
+    'digest remove 0',
+    '`digest remove` takes the number of a digest and nothing else after it. The numbers: `/netcheck digest list`',
+  ],
+  ['history all', '`history` takes the number of a page after it, or nothing: `/netcheck history 2`'],
   ['node "node-3', `A quotation mark is not closed. ${usage}`],
   ['<!channel> & <b>', `netcheck does not know \`&lt;!channel&gt;\`. ${usage}`],
   ['`rm`', `netcheck does not know \`ˋrmˋ\`. ${usage}`],
@@ -62,7 +96,12 @@ test.each([
 
 test('whatever is typed gets an answer that Slack takes and nobody is harmed by, or is a valid command', () => {
   const anything = fc.oneof(fc.constantFrom(...naughty), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }));
-  const typed = fc.tuple(fc.constantFrom('', 'node ', 'cluster ', 'status '), anything).map(([word, text]) => word + text);
+  const typed = fc
+    .tuple(
+      fc.constantFrom('', 'node ', 'cluster ', 'status ', 'digest ', 'digest cron ', 'digest daily 09:00 ', 'history '),
+      anything,
+    )
+    .map(([word, text]) => word + text);
   fc.assert(
     fc.property(typed, (text) => {
       const parsed = parseCommand(text);

@@ -1,6 +1,7 @@
 import { code, joined, type Mrkdwn, md, plain } from '../formatters/slack/markup.ts';
 import { nearNames } from '../model/near-names.ts';
 import { fail, ok, type Result } from '../model/result.ts';
+import { parseSchedule, type ScheduleDraft } from '../model/schedule.ts';
 import { cleanText } from '../model/text.ts';
 
 /** What somebody typed after `/netcheck`. */
@@ -8,9 +9,14 @@ export type Command =
   | { readonly word: 'cluster' }
   | { readonly word: 'node'; readonly node: string }
   | { readonly word: 'status' }
+  | ({ readonly word: 'digest' } & ScheduleDraft)
+  | { readonly word: 'digest-list' }
+  | { readonly word: 'digest-run'; readonly number: number | null }
+  | { readonly word: 'digest-remove'; readonly number: number }
+  | { readonly word: 'history'; readonly page: number }
   | { readonly word: 'help' };
 
-const WORDS = ['cluster', 'node', 'status', 'help'] as const;
+const WORDS = ['cluster', 'node', 'status', 'digest', 'history', 'help'] as const;
 const LONGEST = 300;
 
 /**
@@ -30,6 +36,10 @@ export function parseCommand(text: string): Result<Command, Mrkdwn> {
       return fail(unknownWord(first, rest));
     case 'node':
       return node(rest);
+    case 'digest':
+      return digest(rest);
+    case 'history':
+      return history(rest);
     default:
       return rest.length === 0
         ? ok({ word })
@@ -52,7 +62,7 @@ export function splitCluster(text: string): Result<{ readonly rest: string; read
 
 /** The commands, for whoever typed something else. */
 export function usage(): Mrkdwn {
-  return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck status')} or ${code('/netcheck help')}.`;
+  return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck status')}, ${code('/netcheck digest')}, ${code('/netcheck history')} or ${code('/netcheck help')}.`;
 }
 
 function node(names: readonly string[]): Result<Command, Mrkdwn> {
@@ -68,6 +78,41 @@ function node(names: readonly string[]): Result<Command, Mrkdwn> {
     : fail(
         md`${code(name, 80)} cannot be the name of a node: those are lower-case letters, digits, ${code('-')} and ${code('.')}, at most 253.`,
       );
+}
+
+function digest(words: readonly string[]): Result<Command, Mrkdwn> {
+  const [first, second, ...more] = words;
+  const verb = first?.toLowerCase();
+  if (verb === undefined || (verb === 'list' && second === undefined)) return ok({ word: 'digest-list' });
+  if (verb !== 'list' && verb !== 'run' && verb !== 'remove') {
+    const read = parseSchedule(words);
+    return read.ok
+      ? ok({ word: 'digest', ...read.value })
+      : fail(
+          md`Nothing was saved. ${plain(read.error, 600)} Also: ${code('/netcheck digest list')}, ${code('/netcheck digest run N')}, ${code('/netcheck digest remove N')}.`,
+        );
+  }
+  const number = numberOf(second);
+  if (verb === 'list' || more.length > 0 || (second !== undefined && number === null))
+    return fail(
+      md`${code(`digest ${verb}`)} takes ${verb === 'list' ? md`nothing` : md`the number of a digest and nothing else`} after it. The numbers: ${code('/netcheck digest list')}`,
+    );
+  if (verb === 'run') return ok({ word: 'digest-run', number });
+  return number === null
+    ? fail(md`Which digest? Type ${code('/netcheck digest remove N')}; ${code('/netcheck digest list')} shows the numbers.`)
+    : ok({ word: 'digest-remove', number });
+}
+
+function history(words: readonly string[]): Result<Command, Mrkdwn> {
+  const [first, ...more] = words;
+  const page = first === undefined ? 1 : numberOf(first);
+  return page === null || more.length > 0
+    ? fail(md`${code('history')} takes the number of a page after it, or nothing: ${code('/netcheck history 2')}`)
+    : ok({ word: 'history', page });
+}
+
+function numberOf(word: string | undefined): number | null {
+  return word !== undefined && /^[1-9]\d{0,5}$/.test(word) ? Number(word) : null;
 }
 
 /** Whether a text can be the name of a node: an RFC 1123 subdomain. */

@@ -1,6 +1,7 @@
 import type { App } from '@slack/bolt';
+import type { KnownBlock } from '@slack/types';
 import { z } from 'zod';
-import { section } from '../formatters/slack/blocks.ts';
+import { type Answer, buttons, section } from '../formatters/slack/blocks.ts';
 import { code, type Mrkdwn, md } from '../formatters/slack/markup.ts';
 import { messageOf } from '../model/text.ts';
 import { redisTrouble } from '../store/redis.ts';
@@ -23,7 +24,7 @@ type CommandListener<W extends Command['word'], A extends Ability> = {
     command: Command & { readonly word: W },
     services: Services,
     deadline: number,
-  ) => Promise<Mrkdwn>;
+  ) => Promise<Mrkdwn | Answer>;
 };
 
 /** What a button or a modal is about. */
@@ -37,7 +38,8 @@ type ButtonListener<A extends Ability> = {
     grant: Grant<A>,
     click: Target & { readonly trigger: string; readonly caller: Caller },
     services: Services,
-  ) => Promise<Mrkdwn | null>;
+    deadline: number,
+  ) => Promise<Mrkdwn | Answer | null>;
 };
 
 /** A modal with one input. The answer, if there is one, is shown under it, and the modal stays open. */
@@ -59,13 +61,19 @@ export type GuardedCommand<W extends Command['word']> = {
     command: Command & { readonly word: W },
     services: Services,
     deadline: number,
-  ) => Promise<Mrkdwn>;
+  ) => Promise<Mrkdwn | Answer>;
 };
 
 /** A button that asks for permission before it does anything. */
 export type GuardedButton = {
   readonly action: string | RegExp;
-  readonly run: (caller: Caller, value: string, trigger: string, services: Services, deadline: number) => Promise<Mrkdwn | null>;
+  readonly run: (
+    caller: Caller,
+    value: string,
+    trigger: string,
+    services: Services,
+    deadline: number,
+  ) => Promise<Mrkdwn | Answer | null>;
 };
 
 /** A modal that asks for permission before it does anything. */
@@ -99,6 +107,7 @@ export function defineButton<A extends Ability>(listener: ButtonListener<A>): Gu
         allowed.grant,
         { ...allowed.target, trigger, caller: { ...caller, cluster: allowed.grant.cluster } },
         services,
+        deadline,
       );
     },
   };
@@ -147,7 +156,7 @@ export function registerListeners(
   track: <T>(work: Promise<T>) => Promise<T>,
 ): void {
   app.command('/netcheck', ({ ack, body, context }) =>
-    track(onCommand(listeners.commands, body, (text) => ack(answer(text)), services, deadlineOf(context, services))),
+    track(onCommand(listeners.commands, body, (said) => ack(answer(said)), services, deadlineOf(context, services))),
   );
   for (const button of listeners.buttons) {
     app.action(button.action, ({ ack, body, context }) =>
@@ -172,8 +181,15 @@ function deadlineOf(context: { readonly [key: string]: unknown }, services: Serv
   return (typeof arrivedAt === 'number' ? arrivedAt : performance.now()) + services.config.timeouts.acceptMs;
 }
 
-function answer(text: Mrkdwn): { response_type: 'ephemeral'; text: string; blocks: ReturnType<typeof section>[] } {
-  return { response_type: 'ephemeral', text, blocks: [section(text)] };
+function answer(said: Mrkdwn | Answer): { response_type: 'ephemeral'; text: string; blocks: KnownBlock[] } {
+  return { response_type: 'ephemeral', ...shown(said) };
+}
+
+/** What somebody is told, as a message. */
+function shown(said: Mrkdwn | Answer): { text: string; blocks: KnownBlock[] } {
+  if (typeof said === 'string') return { text: said, blocks: [section(said)] };
+  const row = said.buttons.length === 0 ? [] : [buttons('answer', said.buttons)];
+  return { text: said.text, blocks: [said.text, ...(said.more ?? [])].map(section).concat(row) };
 }
 
 const CommandBody = z.object({
@@ -187,7 +203,7 @@ const CommandBody = z.object({
 async function onCommand(
   commands: Commands,
   body: unknown,
-  reply: (text: Mrkdwn) => Promise<void>,
+  reply: (said: Mrkdwn | Answer) => Promise<void>,
   services: Services,
   deadline: number,
 ): Promise<void> {
@@ -217,7 +233,13 @@ async function refusalOr(caller: Caller, text: Mrkdwn, services: Services): Prom
   return may.ok ? text : may.error;
 }
 
-function runCommand(commands: Commands, command: Command, caller: Caller, services: Services, deadline: number): Promise<Mrkdwn> {
+function runCommand(
+  commands: Commands,
+  command: Command,
+  caller: Caller,
+  services: Services,
+  deadline: number,
+): Promise<Mrkdwn | Answer> {
   switch (command.word) {
     case 'cluster':
       return commands.cluster.run(caller, command, services, deadline);
@@ -225,6 +247,16 @@ function runCommand(commands: Commands, command: Command, caller: Caller, servic
       return commands.node.run(caller, command, services, deadline);
     case 'status':
       return commands.status.run(caller, command, services, deadline);
+    case 'digest':
+      return commands.digest.run(caller, command, services, deadline);
+    case 'digest-list':
+      return commands['digest-list'].run(caller, command, services, deadline);
+    case 'digest-run':
+      return commands['digest-run'].run(caller, command, services, deadline);
+    case 'digest-remove':
+      return commands['digest-remove'].run(caller, command, services, deadline);
+    case 'history':
+      return commands.history.run(caller, command, services, deadline);
     case 'help':
       return commands.help.run(caller, command, services, deadline);
   }
@@ -264,7 +296,8 @@ async function onClick(
     md`This took too long, so it may not have happened. The message shows how things stand; press again if nothing changed.`,
   );
   await ack();
-  if (text !== null && response_url !== undefined) await whisper(response_url, { text, blocks: [section(text)] });
+  if (text !== null && response_url !== undefined)
+    await whisper(response_url, { ...shown(text), replace_original: typeof text !== 'string' && text.replace === true });
 }
 
 const SubmissionBody = z.object({
@@ -305,9 +338,9 @@ async function onSubmission(
   );
 }
 
-/** What a button stands for: `CLUSTER/ID`, or `CLUSTER/ID/ITEM`. Null for anything else. */
+/** What a button stands for: `CLUSTER/ID`, or `CLUSTER/ID/ITEM`. Null for anything else. A page of the history is `h` and its number. */
 export function parseTarget(value: string): Target | null {
-  const match = /^([a-z0-9-]{1,63})\/([ar][0-9a-z]{1,31})(?:\/(p[0-9]{1,4}))?$/.exec(value);
+  const match = /^([a-z0-9-]{1,63})\/([arsh][0-9a-z]{1,31})(?:\/(p[0-9]{1,4}))?$/.exec(value);
   if (match === null) return null;
   return { cluster: match[1] ?? '', id: match[2] ?? '', item: match[3] ?? null };
 }

@@ -8,8 +8,9 @@ import { md } from '../formatters/slack/markup.ts';
 import { NO_METER } from '../meter.ts';
 import type { OutboxEntry } from '../model/wire/outbox.ts';
 import { createOutbox, type Outbox, outboxRef } from '../store/outbox.ts';
+import type { Drawing } from './draw.ts';
 import { createSender, DELIVERY, type DeliveryTuning, type Sender } from './sender.ts';
-import { createSlackApi } from './slack-api.ts';
+import { createSlackApi, createUpload } from './slack-api.ts';
 
 let world: World;
 let redis: Redis;
@@ -36,11 +37,22 @@ function start(more: Partial<DeliveryTuning> = {}): Sender {
     log: world.log,
     meter: NO_METER,
   });
-  const sender = createSender({ outbox, call, self: world.slack.botUser, log: world.log, tuning: { ...tuning, ...more } });
+  const sender = createSender({
+    outbox,
+    call,
+    upload: createUpload(world.slack.apiUrl, tuning.timeoutMs),
+    draw: async () => drawing,
+    self: world.slack.botUser,
+    log: world.log,
+    tuning: { ...tuning, ...more },
+  });
   senders.push(sender);
   sender.start();
   return sender;
 }
+
+/** What is drawn for every picture. */
+let drawing: Drawing | null = null;
 
 const message = (text: string) => ({ text, blocks: [section(md`a message`)] });
 const root = (text: string): OutboxEntry => ({ op: 'root', step: 'root', message: message(text) });
@@ -186,4 +198,67 @@ test('what others posted is never taken for ours', async () => {
   start();
   await quiet();
   expect(await shown('one')).toEqual(['forged', 'genuine']);
+});
+
+const picture: OutboxEntry = { op: 'picture', step: 'picture' };
+const PNG = { png: new TextEncoder().encode('a picture'), alt: 'node-1 to node-2 loses 5 %', title: 'Network of lab' };
+
+/** The names of the files in the thread of the first message of a channel, and what its other replies say. */
+async function threadOf(channel: string): Promise<readonly string[]> {
+  const [first] = await world.slack.messages(channel);
+  const replies = (await world.slack.thread(channel, first?.ts ?? '')).slice(1);
+  return replies.map(({ files, text }) => files[0]?.name ?? text);
+}
+
+test('a picture is uploaded into the thread, with its words for whoever does not see it', async () => {
+  drawing = PNG;
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('a digest'), picture, reply('after')]);
+  start();
+  await quiet();
+  expect(await threadOf('one')).toEqual(['netcheck-lab-r1-picture.png', 'after']);
+  const [first] = await world.slack.messages('one');
+  const shared = (await world.slack.thread('one', first?.ts ?? '')).find(({ files }) => files.length > 0);
+  if (shared === undefined) throw new Error('no picture');
+  expect(shared.files).toEqual([expect.objectContaining({ title: PNG.title, alt_txt: PNG.alt })]);
+  expect((await world.slack.file(shared)).toString()).toBe('a picture');
+});
+
+test.each([
+  ['the address is refused for a while', 'files.getUploadURLExternal', { kind: 'status', status: 500 }],
+  ['the bytes do not arrive', 'upload', { kind: 'drop' }],
+  ['sharing is lost before Slack has it', 'files.completeUploadExternal', { kind: 'drop' }],
+  ['sharing is carried out, and the answer is lost', 'files.completeUploadExternal', { kind: 'drop-after' }],
+  ['sharing is rate limited', 'files.completeUploadExternal', { kind: 'rate-limit', seconds: 1 }],
+] as const)('a picture is there once: %s', async (_name, method, fault) => {
+  drawing = PNG;
+  let failures = 2;
+  world.slack.fail((called) => {
+    if (called !== method || failures === 0) return null;
+    failures -= 1;
+    return fault;
+  });
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('a digest'), picture, reply('after')]);
+  start();
+  await quiet();
+  expect(await threadOf('one')).toEqual(['netcheck-lab-r1-picture.png', 'after']);
+});
+
+test('a picture that Slack refuses is told in words, and holds nothing up', async () => {
+  drawing = PNG;
+  world.slack.fail((method) => (method === 'files.getUploadURLExternal' ? { kind: 'error', error: 'missing_scope' } : null));
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('a digest'), picture, reply('after')]);
+  start();
+  await quiet();
+  expect(await threadOf('one')).toEqual([
+    'after',
+    'node-1 to node-2 loses 5 % (The picture could not be uploaded: Slack answered missing_scope.)',
+  ]);
+});
+
+test('a picture of which nothing is left to draw is left out', async () => {
+  drawing = null;
+  await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [root('a digest'), picture, reply('after')]);
+  start();
+  await quiet();
+  expect(await threadOf('one')).toEqual(['after']);
 });

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { section } from '../formatters/slack/blocks.ts';
+import { md, plain } from '../formatters/slack/markup.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 import { messageOf } from '../model/text.ts';
 import type { OutboxEntry, SlackMessage } from '../model/wire/outbox.ts';
 import type { Claim, Outbox, Settlement } from '../store/outbox.ts';
 import type { Log } from '../store/redis.ts';
-import type { SlackCall, SlackFault } from './slack-api.ts';
+import type { Draw, Drawing } from './draw.ts';
+import type { SlackCall, SlackFault, SlackUpload } from './slack-api.ts';
 
 /** How often and how long, in milliseconds. */
 export type DeliveryTuning = {
@@ -73,12 +76,14 @@ type Refresh = {
 export function createSender(options: {
   readonly outbox: Outbox;
   readonly call: SlackCall;
+  readonly upload: SlackUpload;
+  readonly draw: Draw;
   /** The bot's own user id: what others posted is never taken for ours. */
   readonly self: string;
   readonly log: Log;
   readonly tuning: DeliveryTuning;
 }): Sender {
-  const { outbox, call, self, log, tuning } = options;
+  const { outbox, call, upload, draw, self, log, tuning } = options;
   const holder = randomUUID();
   const stopping = new AbortController();
   const pumps = new Map<string, Promise<void>>();
@@ -230,6 +235,9 @@ export function createSender(options: {
       case 'reply':
         if (claim.root === '') return settle(channel, claim, failed('the message that it belongs under was never posted', true));
         return post(channel, claim, entry.message, claim.root);
+      case 'picture':
+        if (claim.root === '') return settle(channel, claim, failed('the message that it belongs under was never posted', true));
+        return postPicture(channel, claim, claim.root);
       case 'update':
         forget(ref, entry.of);
         if (claim.target === '') return settle(channel, claim, failed('the message that it changes was never posted', false));
@@ -268,6 +276,51 @@ export function createSender(options: {
       return true;
     }
     return later(channel, claim, reply.error);
+  }
+
+  /** Draws a picture and posts it in a thread. What Slack does not take as a picture is told in words. */
+  async function postPicture(channel: string, claim: Claim, thread: string): Promise<boolean> {
+    const { ref, entry } = claim;
+    if (claim.fateUnknown) {
+      const answer = await lookFor(channel, claim, thread);
+      if (answer !== 'post') return answer;
+    }
+    const drawing = await draw(ref);
+    if (drawing === null) return settle(channel, claim, failed('there is nothing to draw any more', false));
+    const reply = await shareFile(channel, thread, fileNameOf(ref, entry.step), drawing);
+    if (reply.ok) {
+      if (!(await settle(channel, claim, { state: 'sent', ts: 'file' }))) return false;
+      // Slack shares a file a while after it took it: only then can be seen whether an earlier attempt came through.
+      if (claim.fateUnknown || claim.tries > 1) await tidyLater(channel, claim, 'file', thread);
+      return true;
+    }
+    if (reply.error.kind !== 'refused') return later(channel, claim, reply.error);
+    log.error({ ref, step: entry.step, error: reply.error.error }, 'Slack refused a picture; it is told in words');
+    const text = `${drawing.alt} (The picture could not be uploaded: Slack answered ${reply.error.error}.)`;
+    const message = { text, blocks: [section(md`${plain(text, 2_900)}`)] };
+    await outbox.push(ref, channel, [{ op: 'reply', step: `${entry.step}-in-words`, message }]);
+    return settle(channel, claim, failed(reply.error.error, false));
+  }
+
+  /** Uploads a file and shares it in a thread. Nothing is visible before the last of the three calls. */
+  async function shareFile(
+    channel: string,
+    thread: string,
+    name: string,
+    drawing: Drawing,
+  ): Promise<Result<unknown, SlackFault>> {
+    const { png, alt, title } = drawing;
+    const place = await call('files.getUploadURLExternal', { filename: name, length: png.byteLength, alt_txt: alt });
+    if (!place.ok) return place.error.kind === 'unknown' ? fail({ kind: 'unsent', message: place.error.message }) : place;
+    const read = z.object({ upload_url: z.string(), file_id: z.string() }).safeParse(place.value);
+    if (!read.success) return fail({ kind: 'unsent', message: 'an answer without upload_url' });
+    const sent = await upload(read.data.upload_url, png);
+    if (!sent.ok) return sent;
+    return spaced(channel, 'files.completeUploadExternal', {
+      files: JSON.stringify([{ id: read.data.file_id, title }]),
+      channel_id: channel,
+      thread_ts: thread,
+    });
   }
 
   /** Finds out whether an attempt of unknown fate was posted. 'post' when it was not, and it is our turn to. */
@@ -345,8 +398,9 @@ export function createSender(options: {
     const found = await find(channel, ref, entry.of, entry.thread, entry.since);
     if (!found.ok && found.error.kind !== 'refused')
       return later(channel, claim, { kind: 'unsent', message: 'Slack could not be asked' });
+    const keep = found.ok && !found.value.includes(entry.ts) ? found.value[0] : entry.ts;
     for (const ts of found.ok ? found.value : []) {
-      if (ts !== entry.ts) await spaced(channel, 'chat.delete', { channel, ts });
+      if (ts !== keep) await spaced(channel, 'chat.delete', { channel, ts });
     }
     return settle(channel, claim, { state: 'sent', ts: entry.ts });
   }
@@ -374,8 +428,11 @@ export function createSender(options: {
       if (!reply.ok) return reply;
       const read = History.safeParse(reply.value);
       if (!read.success) return fail({ kind: 'unknown', message: 'an answer of an unknown form' });
-      for (const { ts, user, metadata } of read.data.messages) {
-        if (user === self && metadata?.event_payload.run === ref && metadata.event_payload.step === step) found.push(ts);
+      for (const { ts, user, metadata, files } of read.data.messages) {
+        const isMarked = metadata?.event_payload.run === ref && metadata.event_payload.step === step;
+        // A message with a file takes no mark: there it is the name of the file.
+        const isNamed = files?.some(({ name }) => name === fileNameOf(ref, step)) === true;
+        if (user === self && (isMarked || isNamed)) found.push(ts);
       }
       cursor = read.data.response_metadata?.next_cursor ?? '';
       const last = read.data.messages.at(-1)?.ts ?? '0';
@@ -450,6 +507,10 @@ const History = z.object({
         .object({ event_payload: z.object({ run: z.string().optional(), step: z.string().optional() }) })
         .optional()
         .catch(undefined),
+      files: z
+        .array(z.object({ name: z.string().optional() }))
+        .optional()
+        .catch(undefined),
     }),
   ),
   response_metadata: z.object({ next_cursor: z.string().optional() }).optional(),
@@ -461,6 +522,11 @@ const GONE =
 
 function failed(error: string, dead: boolean): Settlement {
   return { state: 'failed', error, dead };
+}
+
+/** The name of a picture's file: it is how the picture is found again. */
+function fileNameOf(ref: string, step: string): string {
+  return `netcheck-${(ref.split('#')[0] ?? '').replace('/', '-')}-${step}.png`;
 }
 
 /** The parameters that every message has: what it says, and the mark by which it is found again. Nothing in it is live. */

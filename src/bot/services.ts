@@ -1,6 +1,9 @@
 import type { Config } from '../config.ts';
+import type { DigestClock } from '../jobs/digest-clock.ts';
 import type { Producer } from '../jobs/producer.ts';
 import type { ActionStore } from '../store/actions.ts';
+import type { DigestStore } from '../store/digests.ts';
+import type { HistoryStore } from '../store/history.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { Log } from '../store/redis.ts';
 import type { RunStore } from '../store/runs.ts';
@@ -12,7 +15,13 @@ import type { SlackCall } from './slack-api.ts';
 export type Presence = Pick<WorkerStore, 'workforce' | 'nodes'>;
 
 /** What is kept about one cluster. */
-export type ClusterStores = { readonly runs: RunStore; readonly actions: ActionStore; readonly presence: Presence };
+export type ClusterStores = {
+  readonly runs: RunStore;
+  readonly actions: ActionStore;
+  readonly digests: DigestStore;
+  readonly history: HistoryStore;
+  readonly presence: Presence;
+};
 
 /** A reader whose answers are good for a while: a burst of commands reads once. Failures are not remembered. */
 export function fromAMomentAgo<T>(read: () => Promise<T>, ms: number): () => Promise<T> {
@@ -37,6 +46,7 @@ export type Services = {
   readonly stores: (cluster: string) => ClusterStores;
   readonly outbox: Outbox;
   readonly producer: Producer;
+  readonly clock: DigestClock;
   readonly call: SlackCall;
   readonly log: Log;
 };

@@ -52,6 +52,30 @@ export function createSlackApi(options: {
   };
 }
 
+/** Sends a file's bytes to where Slack said it takes them. Nothing is visible yet. Never rejects. */
+export type SlackUpload = (url: string, bytes: Uint8Array) => Promise<Result<void, SlackFault>>;
+
+/** Makes the way for bytes. The address comes from Slack's answer: it has to be HTTPS, or the API's own host. */
+export function createUpload(apiUrl: string, timeoutMs: number): SlackUpload {
+  return async (url, bytes) => {
+    const to = URL.parse(url);
+    if (to === null || (to.protocol !== 'https:' && to.host !== new URL(apiUrl).host))
+      return fail({ kind: 'unsent', message: 'the address for the upload is not HTTPS' });
+    try {
+      const reply = await fetch(to, {
+        method: 'POST',
+        headers: { 'content-type': 'application/octet-stream' },
+        body: new Uint8Array(bytes),
+        redirect: 'error',
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      return reply.ok ? ok(undefined) : fail({ kind: 'unsent', message: `the upload was answered with HTTP ${reply.status}` });
+    } catch (error) {
+      return fail({ kind: 'unsent', message: messageOf(error) });
+    }
+  };
+}
+
 /** The options of every client of Slack's Web API. Never set `headers`: the first token would be written into them. */
 export function clientOptions(apiUrl: string, timeoutMs: number, log: Log) {
   return {

@@ -1,25 +1,26 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config.ts';
+import type { RemedyMode } from '../formatters/slack/offers.ts';
 import { outcomeMessage, remedyCard } from '../formatters/slack/remedy.ts';
 import { endedMessage, type RunView, waitingMessage } from '../formatters/slack/run.ts';
 import { threadReplies } from '../formatters/slack/thread.ts';
-import { type RemedyMode, verdictMessage } from '../formatters/slack/verdict.ts';
+import { verdictMessage } from '../formatters/slack/verdict.ts';
 import type { Producer } from '../jobs/producer.ts';
 import { messageOf } from '../model/text.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { type ActionRecord, isClosed } from '../model/wire/action.ts';
 import type { OutboxEntry } from '../model/wire/outbox.ts';
 import { isOver, type Run } from '../model/wire/run.ts';
-import type { ActionStore } from '../store/actions.ts';
 import { type Outbox, outboxRef } from '../store/outbox.ts';
 import type { Log } from '../store/redis.ts';
 import type { RunStore } from '../store/runs.ts';
+import { type DigestStores, historyEntry, type TellDigest } from './digest-flow.ts';
 import { isShownWhole } from './remedy-flow.ts';
 import type { Sender } from './sender.ts';
 import type { Presence } from './services.ts';
 
 /** The stores of one cluster that following its runs needs. */
-export type TrackerStores = { readonly runs: RunStore; readonly actions: ActionStore; readonly presence: Presence };
+export type TrackerStores = DigestStores & { readonly runs: RunStore; readonly presence: Presence };
 
 /** Follows the runs and actions of all clusters, and puts what is to be said about them into the outbox. */
 export type Tracker = {
@@ -42,10 +43,11 @@ export function createTracker(options: {
   readonly outbox: Outbox;
   readonly sender: Sender;
   readonly producer: Producer;
+  readonly tellDigest: TellDigest;
   readonly log: Log;
   readonly sweepMs: number;
 }): Tracker {
-  const { config, stores, outbox, sender, producer, log, sweepMs } = options;
+  const { config, stores, outbox, sender, producer, tellDigest, log, sweepMs } = options;
   const pending = new Map<string, { readonly cluster: string; readonly id: string }>();
   const requeuedAt = new Map<string, number>();
   const mode: RemedyMode = !config.remedies.enabled
@@ -126,6 +128,8 @@ export function createTracker(options: {
     const view = viewOf(found);
     const { channel } = found.order;
     if (!isOver(found.status)) {
+      // A digest that nobody asked for has no message before it is made.
+      if (found.order.digest?.asked === false) return;
       const [progress, workforce] = await Promise.all([store.runs.latestProgress(id), store.presence.workforce()]);
       const message = waitingMessage(view, {
         progress: progress.ok ? progress.value : null,
@@ -137,13 +141,28 @@ export function createTracker(options: {
       return;
     }
     requeuedAt.delete(`${cluster}/${id}`);
-    if (found.status === 'finished') await tellVerdict(store, found, view);
+    if (found.order.digest !== null) {
+      if (!(await tellDigestOf(store, found, view))) return;
+    } else if (found.status === 'finished') await tellVerdict(store, found, view);
     else {
       const status = found.status === 'cancelled' ? 'cancelled' : 'failed';
       const message = endedMessage(view, { status, reason: found.reason, by: found.cancelledBy });
       await outbox.push(ref, channel, [{ op: 'update', step: 'ended', of: 'root', final: true, message }]);
+      await store.history.add(historyEntry(found, null, { digest: null, late: false, posted: true }));
     }
     await store.runs.told(id);
+  }
+
+  /** False when it is to be told later. */
+  async function tellDigestOf(store: TrackerStores, run: Run, view: RunView): Promise<boolean> {
+    const { id, cluster } = run.order;
+    const [read, proposals] = await Promise.all([store.runs.verdict(id), store.runs.proposals(id)]);
+    if (!read.ok) log.error({ run: id, fault: read.error }, 'the verdict of a digest cannot be read');
+    const verdict = run.status === 'finished' && read.ok ? read.value : null;
+    const offers = proposals.ok ? proposals.value.filter((offer) => isShownWhole(offer, config)) : [];
+    const told = await tellDigest(cluster, store, { run, view, verdict, proposals: offers, mode });
+    if (told && verdict !== null) await closeHealed(cluster, store, verdict);
+    return told;
   }
 
   async function tellVerdict(store: TrackerStores, run: Run, view: RunView): Promise<void> {
@@ -162,6 +181,7 @@ export function createTracker(options: {
       ...threadReplies(verdict.value).map((reply): OutboxEntry => ({ op: 'reply', ...reply })),
     ];
     await outbox.push(view.ref, channel, entries);
+    await store.history.add(historyEntry(run, verdict.value, { digest: null, late: false, posted: true }));
     await closeHealed(cluster, store, verdict.value);
   }
 
@@ -236,6 +256,7 @@ export function createTracker(options: {
       requestedBy: action.requestedBy,
       channel,
       follows: action.id,
+      digest: null,
     };
     const unlimited = { perUser: Number.MAX_SAFE_INTEGER, perCluster: Number.MAX_SAFE_INTEGER, joinMs: 1 };
     const accepted = await store.runs.accept(order, unlimited, 30_000);

@@ -90,14 +90,15 @@ export function describeSlot(slot: number, timezone: string): string {
  * twice for its first occurrence, unless the pattern is for every hour: then each hour that passes has its slots.
  */
 export function nextSlot(schedule: Schedule, after: number): number | null {
-  const walls = wallClock(schedule.cron, wallOf(after, schedule.timezone) - FOLD_MS);
+  const margin = changeNear(after, schedule.timezone);
+  const walls = wallClock(schedule.cron, wallOf(after, schedule.timezone) - margin);
   const repeats = isEveryHour(walls);
   let best: number | null = null;
   let last = Infinity;
   for (let wall = step(walls, 'next'); wall !== null && wall <= last; wall = step(walls, 'next')) {
     for (const slot of instants(wall, schedule.timezone, repeats)) {
       if (slot <= after || (best !== null && slot >= best)) continue;
-      if (best === null) last = repeats ? wall + FOLD_MS : wall;
+      if (best === null) last = repeats ? wall + margin : wall;
       best = slot;
     }
   }
@@ -106,14 +107,15 @@ export function nextSlot(schedule: Schedule, after: number): number | null {
 
 /** The last slot at a time or before it, or null when there is none. */
 export function slotUntil(schedule: Schedule, until: number): number | null {
-  const walls = wallClock(schedule.cron, wallOf(until, schedule.timezone) + FOLD_MS);
+  const margin = changeNear(until, schedule.timezone);
+  const walls = wallClock(schedule.cron, wallOf(until, schedule.timezone) + margin + 1_000);
   const repeats = isEveryHour(walls);
   let best: number | null = null;
   let first = -Infinity;
   for (let wall = step(walls, 'prev'); wall !== null && wall >= first; wall = step(walls, 'prev')) {
     for (const slot of instants(wall, schedule.timezone, repeats)) {
       if (slot > until || (best !== null && slot <= best)) continue;
-      if (best === null) first = repeats ? wall - FOLD_MS : wall;
+      if (best === null) first = repeats ? wall - margin : wall;
       best = slot;
     }
   }
@@ -278,6 +280,12 @@ function step(walls: CronExpression, way: 'next' | 'prev'): number | null {
     // The library gives up on a pattern that is never due, such as 30 February.
     return null;
   }
+}
+
+/** How far around an instant times of day may be in another order than the instants: not at all, unless clocks are set. */
+function changeNear(instant: number, timezone: string): number {
+  const [before, after] = [instant - FOLD_MS, instant + FOLD_MS];
+  return wallOf(before, timezone) - before === wallOf(after, timezone) - after ? 0 : FOLD_MS;
 }
 
 /** What the clocks of a time zone show at an instant, as if it were UTC. */

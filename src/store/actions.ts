@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import type { DigestRemedy } from '../model/digest.ts';
 import {
   type Action,
   ActionState,
@@ -13,7 +14,7 @@ import {
 import { fail, ok, type Result } from '../model/result.ts';
 import { ActionKind, type ActionRecord, ApprovalKind, OutcomeKind } from '../model/wire/action.ts';
 import { pack, type RecordFault, unpack } from '../model/wire/kind.ts';
-import { type AuditLine, chain } from './audit.ts';
+import { type AuditLine, chain, readAuditEntries } from './audit.ts';
 import { clusterKeys, KEEP } from './keys.ts';
 import { defineScript, readHash, redisNow, StoredInteger } from './redis.ts';
 
@@ -78,6 +79,9 @@ const toldScript = defineScript(`
 if redis.call('HGET', KEYS[1], 'revision') == ARGV[2] then redis.call('ZREM', KEYS[2], ARGV[1]) end
 return 1
 `);
+
+/** So many remedies are told of at once, the latest ones. */
+const MOST_ENDED = 20;
 
 /** Why an action did not change its state. `state` is the one that it is in. */
 export type Standstill =
@@ -294,6 +298,29 @@ export function createActionStore(redis: Redis, cluster: string) {
 
     /** Ids of the actions that are not closed, oldest first. */
     open: (): Promise<string[]> => redis.zrange(keys.openActions, '0', '-1'),
+
+    /**
+     * What ran, or may have, since the audit's line of that number, oldest first, and the number of the line now last.
+     * Actions whose record cannot be read are told as the audit knows them.
+     */
+    endedSince: async (seq: number): Promise<{ readonly seq: number; readonly remedies: DigestRemedy[] }> => {
+      const entries = await readAuditEntries(redis, cluster, seq);
+      const ended = entries.filter(({ event }) => event === 'done' || event === 'failed' || event === 'outcome-unknown');
+      const remedies = await Promise.all(
+        ended.slice(-MOST_ENDED).map(async (entry): Promise<DigestRemedy> => {
+          const read = await get(entry.action);
+          const record = read.ok ? read.value : null;
+          return {
+            title: record?.action.title ?? entry.action,
+            state: entry.event,
+            outcome: record?.outcome?.outcome ?? null,
+            requestedBy: record?.action.requestedBy.user ?? 'unknown',
+            approvedBy: record?.approval?.by.user ?? null,
+          };
+        }),
+      );
+      return { seq: entries.at(-1)?.seq ?? seq, remedies };
+    },
 
     /** Ids of the actions of whose latest state nothing has been put into the outbox yet. */
     untold: (): Promise<string[]> => redis.zrange(keys.untoldActions, '0', '-1'),

@@ -27,6 +27,11 @@ export function readAudit(redis: Redis, cluster: string, after: number): Promise
   return redis.lrange(clusterKeys(cluster).audit, after, -1);
 }
 
+/** The same as entries. What is not a line of an audit is left out: `verifyAudit` finds it. */
+export async function readAuditEntries(redis: Redis, cluster: string, after: number): Promise<AuditEntry[]> {
+  return (await readAudit(redis, cluster, after)).flatMap((line) => readLine(line) ?? []);
+}
+
 /** What Redis holds as the end of a cluster's chain, or null while there is none. */
 export function readAuditHead(redis: Redis, cluster: string): Promise<string | null> {
   return redis.get(clusterKeys(cluster).auditHead);

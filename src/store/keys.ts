@@ -31,7 +31,7 @@ export function clusterKeys(cluster: string) {
   } as const;
 }
 
-/** The bot's own keys. `ref` is `CLUSTER/RUN`. */
+/** The bot's own keys. `ref` is `CLUSTER/RUN`. Digests and the history are the bot's: no worker reads or writes them. */
 export const botKeys = {
   replay: (signature: string) => `nc-bot:seen:${signature}`,
   outbox: (ref: string) => `nc-bot:outbox:${ref}`,
@@ -39,6 +39,18 @@ export const botKeys = {
   outboxDue: 'nc-bot:outbox-due',
   outboxLease: 'nc-bot:outbox-lease',
   outboxWake: 'nc-bot:outbox-wake',
+  /** The prefix of the queue in which digests wait for their time. */
+  clock: 'nc-bot',
+  digests: (cluster: string) => `nc-bot:digests:${cluster}`,
+  digestNumber: (cluster: string) => `nc-bot:digest-number:${cluster}`,
+  digestSlots: (cluster: string) => `nc-bot:digest-slots:${cluster}`,
+  digestFacts: (cluster: string) => `nc-bot:digest-facts:${cluster}`,
+  digestDraft: (cluster: string, id: string) => `nc-bot:digest-draft:${cluster}/${id}`,
+  digestRecord: (cluster: string, run: string) => `nc-bot:digest-record:${cluster}/${run}`,
+  digestTrend: (cluster: string, digest: string) => `nc-bot:digest-trend:${cluster}/${digest}`,
+  history: (cluster: string) => `nc-bot:history:${cluster}`,
+  historyEntries: (cluster: string) => `nc-bot:history-entries:${cluster}`,
+  historyRoots: (cluster: string) => `nc-bot:history-roots:${cluster}`,
 } as const;
 
 /** How long things are kept, in seconds. */
@@ -48,4 +60,6 @@ export const KEEP = {
   progress: 3_600,
   closedAction: 90 * 86_400,
   signature: 600,
+  draft: 900,
+  history: 90 * 86_400,
 } as const;

@@ -96,7 +96,10 @@ if redis.call('HGET', outbox, 's:' .. step) then return 'stale' end
 if redis.call('HGET', outbox, 'claim:' .. step) ~= ARGV[2] then return 'stale' end
 redis.call('HSET', outbox, 's:' .. step, ARGV[3])
 if ARGV[4] ~= '' then redis.call('HSET', outbox, 'ts:' .. step, ARGV[4]) end
-if ARGV[4] ~= '' and ARGV[5] == 'root' then redis.call('HSET', outbox, 'root', ARGV[4]) end
+if ARGV[4] ~= '' and ARGV[5] == 'root' then
+  redis.call('HSET', outbox, 'root', ARGV[4])
+  if string.sub(ARGV[9], 1, 1) == 'r' then redis.call('HSET', KEYS[4], ARGV[9], ARGV[4]) end
+end
 if ARGV[6] ~= '' then
   redis.call('HSET', outbox, 'error:' .. step, ARGV[6])
   if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('HSETNX', KEYS[3], 'deliveryFault', ARGV[6]) end
@@ -250,7 +253,7 @@ export function createOutbox(redis: Redis) {
       const sent = settlement.state === 'sent';
       const reply = await settleScript(
         redis,
-        [botKeys.outbox(ref), botKeys.outboxDue, clusterKeys(cluster).run(run)],
+        [botKeys.outbox(ref), botKeys.outboxDue, clusterKeys(cluster).run(run), botKeys.historyRoots(cluster)],
         [
           step,
           token,
@@ -260,6 +263,7 @@ export function createOutbox(redis: Redis) {
           sent ? '' : settlement.error,
           !sent && settlement.dead ? 1 : 0,
           `${channel} ${ref}`,
+          run,
         ],
       );
       return reply === 'ok';

@@ -213,10 +213,10 @@ test('what is no run, or of a version to come, is a fault that names its key', a
   const order = makeOrder();
   await queued(order);
   const key = `nc:lab:run:${order.id}`;
-  await redis.hset(key, 'order', JSON.stringify({ v: 2, data: order }));
+  await redis.hset(key, 'order', JSON.stringify({ v: 3, data: order }));
   expect(await runs.get(order.id)).toEqual({
     ok: false,
-    error: { kind: 'version', key, message: `${key}: run order of version 2, but this netcheck reads version 1` },
+    error: { kind: 'version', key, message: `${key}: run order of version 3, but this netcheck reads version 2 and 1` },
   });
   await redis.hset(key, 'order', JSON.stringify({ v: 1, data: { ...order, channel: 7 } }));
   expect(await runs.get(order.id)).toMatchObject({ ok: false, error: { kind: 'invalid', key } });

@@ -401,7 +401,7 @@ function readRun(key: string, hash: Record<string, string>): Result<Run | null, 
 function fingerprintOf(order: RunOrder): string {
   const { user, team } = order.requestedBy;
   return createHash('sha256')
-    .update(JSON.stringify([team, user, order.channel, order.request]))
+    .update(JSON.stringify([team, user, order.channel, order.request, order.digest?.id]))
     .digest('hex')
     .slice(0, 32);
 }

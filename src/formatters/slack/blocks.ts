@@ -17,6 +17,14 @@ export const LIMITS = {
 /** A message as it is sent: `text` is what notifications and screen readers get. */
 export type Message = { readonly text: string; readonly blocks: KnownBlock[] };
 
+/** What only one person is told, with buttons where it asks something back. `replace` takes the place of what was pressed. */
+export type Answer = {
+  readonly text: Mrkdwn;
+  readonly more?: readonly Mrkdwn[];
+  readonly buttons: readonly Button[];
+  readonly replace?: boolean;
+};
+
 /** A paragraph. `verbatim` keeps Slack from making links and mentions out of what looks like one. */
 export function section(text: Mrkdwn): KnownBlock {
   return { type: 'section', text: { type: 'mrkdwn', text: nonEmpty(text), verbatim: true } };

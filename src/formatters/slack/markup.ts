@@ -55,6 +55,12 @@ export function clockTime(ms: number): Mrkdwn {
   return trusted(`<!date^${Math.floor(ms / 1000)}^{time}|${new Date(ms).toISOString().slice(11, 16)} UTC>`);
 }
 
+/** A day and a time in the reader's own time zone. `ms` is milliseconds since the epoch. */
+export function dateTime(ms: number): Mrkdwn {
+  const fallback = new Date(ms).toISOString().slice(0, 16).replace('T', ' ');
+  return trusted(`<!date^${Math.floor(ms / 1000)}^{date_short_pretty} {time}|${fallback} UTC>`);
+}
+
 /** A link to a message of ours. */
 export function link(url: string, label: Mrkdwn): Mrkdwn {
   return /^https:\/\/[\w./-]+$/.test(url) ? trusted(`<${url}|${label}>`) : label;

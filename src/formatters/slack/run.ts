@@ -5,7 +5,15 @@ import { code, joined, literal, type Mrkdwn, md, mention, plain } from './markup
 import { count, duration, layerStrip, subjectOf, subjectText } from './words.ts';
 
 /** The ids by which the bot recognises its buttons. */
-export const ACTIONS = { cancel: 'cancel', request: 'request', approve: 'approve', deny: 'deny' } as const;
+export const ACTIONS = {
+  cancel: 'cancel',
+  request: 'request',
+  approve: 'approve',
+  deny: 'deny',
+  saveDigest: 'save-digest',
+  dropDigest: 'drop-digest',
+  history: 'history',
+} as const;
 
 /** What every message of a run says about it. `ref` is `CLUSTER/RUN`; `requestedBy` a user id, or null for netcheck. */
 export type RunView = {

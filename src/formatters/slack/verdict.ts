@@ -3,17 +3,14 @@ import type { Citation } from '../../model/finding.ts';
 import { LAYERS } from '../../model/layer.ts';
 import type { RemedyProposal } from '../../model/remedy.ts';
 import type { Located, NotChecked, Verdict, VerdictFinding } from '../../model/verdict.ts';
-import { button, buttons, context, type Message, section } from './blocks.ts';
+import { context, type Message, section } from './blocks.ts';
 import { code, joined, literal, type Mrkdwn, md, plain } from './markup.ts';
-import { ACTIONS, footer, type RunView } from './run.ts';
+import { offered, type RemedyMode } from './offers.ts';
+import { footer, type RunView } from './run.ts';
 import { count, duration, layerStrip, STATUS_WORDS, subjectOf, subjectText } from './words.ts';
 
 const SHOWN_CAUSES = 3;
 const SHOWN_LOCATED = 2;
-const SHOWN_BUTTONS = 5;
-
-/** Whether remedies can be asked for: they are off, on but nobody may approve any, or on. */
-export type RemedyMode = 'off' | 'nobody' | 'on';
 
 /** The root message of a run with a verdict: what somebody needs who was just woken. Everything else is in the thread. */
 export function verdictMessage(
@@ -114,37 +111,6 @@ export function notCheckedLine(item: NotChecked): Mrkdwn {
 
 function more(number: number, what: string) {
   return number > 0 ? [context(md`… and ${plain(count(number, what))} more, in the thread`)] : [];
-}
-
-function offered(
-  verdict: Verdict,
-  run: RunView,
-  remedies: { readonly mode: RemedyMode; readonly proposals: readonly RemedyProposal[] },
-) {
-  const { mode, proposals } = remedies;
-  const exists = proposals.length > 0 || verdict.causes.some((cause) => cause.remedy !== undefined);
-  if (!exists) return [];
-  if (mode === 'off') return [context(md`netcheck knows a remedy, but remedies are switched off (${code('remedies.enabled')}).`)];
-  if (proposals.length === 0) return [];
-  if (mode === 'nobody')
-    return [context(md`netcheck knows a remedy, but nobody may approve one (${code('access.approve')} is empty).`)];
-  const shown = proposals.slice(0, SHOWN_BUTTONS);
-  return [
-    buttons(
-      'remedies',
-      shown.map((proposal, index) =>
-        button({
-          action: `${ACTIONS.request}:${index}`,
-          label: proposal.title,
-          value: `${run.ref}/${proposal.id}`,
-          style: 'primary',
-        }),
-      ),
-    ),
-    ...(proposals.length > SHOWN_BUTTONS
-      ? [context(md`${plain(proposals.length - SHOWN_BUTTONS)} more remedies: mend these first, then check again.`)]
-      : []),
-  ];
 }
 
 function took(verdict: Verdict): Mrkdwn {

@@ -8,7 +8,7 @@ export type SlackMessage = z.infer<typeof SlackMessage>;
 /**
  * One step of a run's messages. Steps of a run are sent in the order in which they were put in, each exactly once.
  *
- * `root` posts the run's one message in the channel, `reply` posts under it, `update` changes the message that the step
+ * `root` posts the run's one message in the channel, `reply` posts under it, `picture` draws the run's picture and posts that under it, `update` changes the message that the step
  * `of` posted; after a `final` one no progress is shown there any more. `again` repeats an update whose predecessor may
  * have been applied late; `tidy` deletes what a step may have posted twice since `since`, keeping `ts`. A step waits until
  * `notBefore`. Times are milliseconds on Redis's clock.
@@ -16,6 +16,7 @@ export type SlackMessage = z.infer<typeof SlackMessage>;
 export const OutboxEntry = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('root'), step: z.string(), message: SlackMessage }),
   z.strictObject({ op: z.literal('reply'), step: z.string(), message: SlackMessage }),
+  z.strictObject({ op: z.literal('picture'), step: z.string() }),
   z.strictObject({ op: z.literal('update'), step: z.string(), of: z.string(), final: z.boolean(), message: SlackMessage }),
   z.strictObject({
     op: z.literal('again'),

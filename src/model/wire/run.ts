@@ -6,7 +6,8 @@ import { defineKind } from './kind.ts';
 
 /**
  * What was accepted: who asked for what, and where the answer goes. `follows` is the action whose unknown outcome the
- * run is to verify, when netcheck itself asked.
+ * run is to verify, when netcheck itself asked. `digest` is the digest that the run is for: due at `slot` (ms), with so
+ * many `missed` slots before it, or `asked` for out of turn.
  */
 export const RunOrder = z.strictObject({
   id: z.string(),
@@ -15,9 +16,16 @@ export const RunOrder = z.strictObject({
   requestedBy: Person,
   channel: z.string(),
   follows: z.string().nullable(),
+  digest: z.strictObject({ id: z.string(), slot: z.int(), missed: z.int(), asked: z.boolean() }).nullable(),
 });
 export type RunOrder = z.infer<typeof RunOrder>;
-export const RunOrderKind = defineKind({ name: 'run order', version: 1, schema: RunOrder });
+/** Version 1 knew no digests. */
+export const RunOrderKind = defineKind({
+  name: 'run order',
+  version: 2,
+  schema: RunOrder,
+  previous: { schema: RunOrder.omit({ digest: true }), upgrade: (order) => ({ ...order, digest: null }) },
+});
 
 /**
  * Where a run stands. `accepting` becomes `queued` once its job and its message are stored as well, or `withdrawn` when
