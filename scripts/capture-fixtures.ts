@@ -227,6 +227,7 @@ const TABLE: Readonly<Record<string, Captured>> = {
     pods: ['kube-system'],
     cases: { healthy: [], 'local-ports': on('local-ports-overlap'), 'masquerade-agent': on('masquerade-agent-random') },
   },
+  'node-slow': { cases: { healthy: [], stolen: on('cpu-stolen'), clock: on('clock-wrong') } },
   'timestamps-rejected': { cases: { healthy: [], rejected: between('timestamps-rejected') } },
   'upstream-dns-fails': {
     probes: ['upstream-dns', 'pod-to-outside'],

@@ -30,6 +30,7 @@ import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
 import { neighbourTableFull } from './linux/neighbour-table-full/index.ts';
+import { nodeSlow } from './linux/node-slow/index.ts';
 import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
 import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
@@ -95,6 +96,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/mtu-too-large': mtuTooLarge,
   'dns/upstream-dns-fails': upstreamDnsFails,
   'egress/egress-fails': egressFails,
+  'linux/node-slow': nodeSlow,
 };
 
 /** Every kind of probe, by its folder. */

@@ -22,6 +22,9 @@ cp -r "$build/$node.etc/." /etc/
 : >/run/kmsg
 mount --bind /run/kmsg /dev/kmsg
 [ ! -e "$build/$node.run" ] || cp -r "$build/$node.run/." /run/
+# How busy the machine is, and with whom it shares its processors, is nothing that a node is to be blamed for.
+cp /proc/stat /run/stat
+mount --bind /run/stat /proc/stat
 
 for file in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 \
   /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables; do

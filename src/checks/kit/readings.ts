@@ -107,6 +107,9 @@ export const LOCAL_PORTS = {
   files: ['/proc/sys/net/ipv4/ip_local_port_range', '/proc/sys/net/ipv4/ip_local_reserved_ports'],
 } as const satisfies Reading;
 
+/** What the processors of the node did, and its clock: when it was started, and how long ago that is. */
+export const CPU_TIMES = { in: 'node', when: 'both', files: ['/proc/stat', '/proc/uptime'] } as const satisfies Reading;
+
 /** The node's memory. */
 export const MEMORY = { in: 'node', when: 'start', files: ['/proc/meminfo'] } as const satisfies Reading;
 

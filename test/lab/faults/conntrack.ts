@@ -82,7 +82,7 @@ export const conntrackTableNearlyFull: Fault = {
   },
   async prove(lab, at) {
     const said = await lab.sh(at.node, `cat ${SETTINGS}/nf_conntrack_count ${SETTINGS}/nf_conntrack_max /dev/kmsg`);
-    if (!/^110000\n131072\n4,.*table full/.test(said)) throw new Error(`${at.node} says: ${said}`);
+    if (!/^110000\n131072\n4,.*table full/.test(said)) throw new Error(`${at.node} must say 110000 of 131072, and says: ${said}`);
   },
   async heal(lab, at) {
     await unpretend(lab, at, `${SETTINGS}/nf_conntrack_max`);
@@ -166,7 +166,8 @@ rm /run/entries`,
   },
   async prove(lab, at) {
     const { stdout } = await lab.exec(at.node, ['sh', '-c', `conntrack -L -n -d ${OUTSIDE} 2>/dev/null | wc -l`]);
-    if (stdout.trim() !== '60000') throw new Error(`${at.node} has ${stdout.trim()} translated connections to ${OUTSIDE}`);
+    if (stdout.trim() !== '60000')
+      throw new Error(`${at.node} has ${stdout.trim()} translated connections to ${OUTSIDE}, and must have 60000`);
   },
   async heal(lab, at) {
     await lab.sh(at.node, `conntrack -D -d ${OUTSIDE} >/dev/null 2>&1`);
@@ -199,7 +200,7 @@ conntrack -I -p udp -s ${client} -d ${CLUSTER.dnsService} --sport ${CLIENT_PORT}
     const ask = ['dig', '+short', '+tries=1', '+timeout=1', `@${CLUSTER.dnsService}`, `kubernetes.default.svc.${CLUSTER.domain}`];
     await expectPackets(lab, { pass: [dns(pod, CLUSTER.dnsService)], fail: [] });
     const { exitCode } = await lab.exec(pod, [...ask, '-b', `0.0.0.0#${CLIENT_PORT}`]);
-    if (exitCode === 0) throw new Error(`${pod} gets answers at port ${CLIENT_PORT}`);
+    if (exitCode === 0) throw new Error(`${pod} gets answers at port ${CLIENT_PORT}, and must not`);
   },
   async heal(lab, at, saved) {
     await lab.sh(

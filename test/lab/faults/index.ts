@@ -32,6 +32,7 @@ import {
 } from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
 import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
+import { clockWrong, cpuStolen } from './machine.ts';
 import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   masqueradeExcluded,
@@ -160,6 +161,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     staleUdpConntrack,
     listenQueueFull,
     timestampsRejected,
+    cpuStolen,
+    clockWrong,
     localPortsOverlap,
     masqueradeAgentRandom,
     corednsDown,

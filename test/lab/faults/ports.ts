@@ -33,7 +33,7 @@ export const localPortsOverlap: Fault = {
   },
   async prove(lab, at) {
     const range = await lab.sh(at.node, `cat ${RANGE}`);
-    if (range.split(/\s+/)[0] !== '15000') throw new Error(`${at.node} has the range ${range}`);
+    if (range.split(/\s+/)[0] !== '15000') throw new Error(`${at.node} has the range ${range}, which must begin at 15000`);
   },
   async heal(lab, at, saved) {
     await lab.sh(at.node, `echo '${(saved['range'] ?? '').trim()}' >${RANGE}`);
@@ -74,7 +74,8 @@ export const masqueradeAgentRandom: Fault = {
     return {};
   },
   async prove(lab, at) {
-    await lab.api('GET', `${PODS}/${agentPod(at)}`);
+    const { status } = await lab.api('GET', `${PODS}/${agentPod(at)}`, undefined, [404]);
+    if (status === 404) throw new Error(`the pod ${agentPod(at)} must be there`);
   },
   async heal(lab, at) {
     await lab.api('DELETE', `${PODS}/${agentPod(at)}`);
