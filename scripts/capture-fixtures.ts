@@ -287,6 +287,33 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'not-on-node': on('pod-route-missing'),
     },
   },
+  'endpoint-outdated': {
+    objects: ['pods', 'services', 'endpoints'],
+    cases: { healthy: [], 'no-pod': on('endpoint-without-pod'), deleted: on('endpoint-of-terminating-pod') },
+  },
+  'rollout-hazards': {
+    objects: ['pods', 'services', 'endpoints'],
+    cases: { healthy: [], rolling: on('endpoint-of-terminating-pod'), grace: [{ fault: 'grace-shorter-than-pre-stop', at: {} }] },
+  },
+  'kubelet-probe-failing': { objects: ['pods', 'warnings'], cases: { healthy: [], 'timed-out': on('kubelet-probe-failing') } },
+  'policy-mistaken': {
+    objects: ['pods', 'services', 'endpoints', 'policies', 'namespaces'],
+    cases: {
+      healthy: [],
+      'service-port': [{ fault: 'network-policy-names-service-port', at: {} }],
+      slip: [{ fault: 'network-policy-selects-nothing', at: {} }],
+      'no-such-label': [{ fault: 'network-policy-peer-matches-nothing', at: {} }],
+    },
+  },
+  'policy-denies': {
+    probes: ['node-to-pod', 'pod-to-pod'],
+    objects: ['pods', 'policies'],
+    cases: {
+      healthy: [],
+      denied: [{ fault: 'network-policy-denies-probes', at: {} }],
+      open: [{ fault: 'network-policy-not-enforced', at: {} }],
+    },
+  },
 };
 
 /** Captures all cases of the given checks, each in a lab of its kind; returns how many it wrote. */

@@ -149,12 +149,14 @@ describe.each(checks)('%s', (folder, check) => {
   });
 
   test('makes whole findings about things that are there', () => {
-    const { nodes, pods, services, policies } = healthy.inventory;
-    const workloads = pods.flatMap(({ workload }) => workload ?? []);
-    const outside = cases.flatMap(({ bundle }) => bundle.plan.probes.map(({ target }) => target));
     const cluster = { name: healthy.inventory.cluster };
     const there = new Set(
-      [...nodes, ...pods, ...services, ...policies, ...workloads, ...outside, cluster].map(({ name }) => name),
+      cases.flatMap(({ bundle: { inventory, plan } }) => {
+        const { nodes, pods, services, policies } = inventory;
+        const workloads = pods.flatMap(({ workload }) => workload ?? []);
+        const outside = plan.probes.map(({ target }) => target);
+        return [...nodes, ...pods, ...services, ...policies, ...workloads, ...outside, cluster].map(({ name }) => name);
+      }),
     );
     for (const finding of found.flat()) {
       expect(Finding.parse(finding)).toEqual(finding);

@@ -48,11 +48,16 @@ import { pathMtuBlackHole } from './mesh/path-mtu-black-hole/index.ts';
 import { podToGateway } from './mesh/pod-to-gateway/index.ts';
 import { podToPod } from './mesh/pod-to-pod/index.ts';
 import { acceptQueueOverflow } from './pods/accept-queue-overflow/index.ts';
+import { endpointOutdated } from './pods/endpoint-outdated/index.ts';
+import { kubeletProbeFailing } from './pods/kubelet-probe-failing/index.ts';
 import { leftoverProcess } from './pods/leftover-process/index.ts';
 import { podDetached } from './pods/pod-detached/index.ts';
 import { podResolverWrong } from './pods/pod-resolver-wrong/index.ts';
 import { podRoutesWrong } from './pods/pod-routes-wrong/index.ts';
+import { policyDenies } from './pods/policy-denies/index.ts';
+import { policyMistaken } from './pods/policy-mistaken/index.ts';
 import { portNotListening } from './pods/port-not-listening/index.ts';
+import { rolloutHazards } from './pods/rollout-hazards/index.ts';
 
 /** Every check, by its folder. A test compares this map with the directory. */
 export const CHECKS: Readonly<Record<string, Check>> = {
@@ -97,6 +102,11 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'dns/upstream-dns-fails': upstreamDnsFails,
   'egress/egress-fails': egressFails,
   'linux/node-slow': nodeSlow,
+  'pods/endpoint-outdated': endpointOutdated,
+  'pods/rollout-hazards': rolloutHazards,
+  'pods/kubelet-probe-failing': kubeletProbeFailing,
+  'pods/policy-mistaken': policyMistaken,
+  'pods/policy-denies': policyDenies,
 };
 
 /** Every kind of probe, by its folder. */

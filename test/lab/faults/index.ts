@@ -71,6 +71,14 @@ import {
   podSearchWrong,
   portNotListening,
 } from './pods.ts';
+import {
+  networkPolicyDefaultDeny,
+  networkPolicyDeniesProbes,
+  networkPolicyNamesServicePort,
+  networkPolicyNotEnforced,
+  networkPolicyPeerMatchesNothing,
+  networkPolicySelectsNothing,
+} from './policies.ts';
 import { localPortsOverlap, masqueradeAgentRandom } from './ports.ts';
 import {
   pathMtuBlackHole,
@@ -85,8 +93,9 @@ import {
   vxlanPortBlocked,
   vxlanPortBlockedOneWay,
 } from './rack.ts';
+import { endpointOfTerminatingPod, endpointWithoutPod, graceShorterThanPreStop, kubeletProbeFailing } from './rollouts.ts';
 import { blackholeRoute, bridgeDown, containerNetworkSteals, policyRuleSteals } from './routes.ts';
-import { kubernetesServiceRulesMissing, networkPolicyDefaultDeny } from './services.ts';
+import { kubernetesServiceRulesMissing } from './services.ts';
 import { listenQueueFull, timestampsRejected } from './tcp.ts';
 import {
   carrierLost,
@@ -205,6 +214,15 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     podRouteMissing,
     podSearchWrong,
     portNotListening,
+    networkPolicyDeniesProbes,
+    networkPolicyNotEnforced,
+    networkPolicyNamesServicePort,
+    networkPolicySelectsNothing,
+    networkPolicyPeerMatchesNothing,
+    endpointWithoutPod,
+    endpointOfTerminatingPod,
+    graceShorterThanPreStop,
+    kubeletProbeFailing,
   ].map((fault) => [fault.name, fault]),
 );
 
