@@ -35,3 +35,9 @@ export async function buildAgent(folder: string): Promise<void> {
     },
   });
 }
+
+if (import.meta.main) {
+  const [folder] = process.argv.slice(2);
+  if (folder === undefined) throw new Error('name the folder that the agent is to be built into');
+  await buildAgent(folder);
+}
