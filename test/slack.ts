@@ -1,27 +1,20 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import { createEmulator } from 'emulate';
+import { parse } from 'yaml';
 import { z } from 'zod';
 import { freePort } from './redis.ts';
 import { slackFaults } from './slack-limits.ts';
 import { createSocketMode } from './socket-mode.ts';
 import { until } from './until.ts';
 
-/** The scopes that the Slack app asks for: the emulator refuses everything else. */
-export const SCOPES = [
-  'commands',
-  'chat:write',
-  'users:read',
-  'usergroups:read',
-  'channels:read',
-  'channels:history',
-  'groups:read',
-  'groups:history',
-  'im:read',
-  'im:history',
-  'files:write',
-];
+/** The scopes that the manifest of the Slack app asks for: everything else is refused. */
+export const SCOPES: string[] = z
+  .object({ oauth_config: z.object({ scopes: z.object({ bot: z.array(z.string()) }) }) })
+  .parse(parse(readFileSync(join(import.meta.dirname, '../deploy/slack/manifest.yaml'), 'utf8'))).oauth_config.scopes.bot;
 
 export const SIGNING_SECRET = 'a-signing-secret';
 export const BOT_TOKEN = 'xoxb-test';
