@@ -13,6 +13,7 @@ const DEPLOY = join(import.meta.dirname, '../deploy');
 
 /** The overlays, by the names of what is rendered from them. */
 const OVERLAYS = {
+  agents: 'agents',
   'try-out': 'try-out',
   'read-only': 'read-only',
   production: 'production',

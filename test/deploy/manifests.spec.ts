@@ -39,7 +39,14 @@ function valuesOf(value: unknown, key: string): unknown[] {
 }
 
 test('there is an installation for each purpose', () => {
-  expect(INSTALLATIONS.toSorted()).toEqual(['many-clusters', 'many-clusters-cluster', 'production', 'read-only', 'try-out']);
+  expect(INSTALLATIONS.toSorted()).toEqual([
+    'agents',
+    'many-clusters',
+    'many-clusters-cluster',
+    'production',
+    'read-only',
+    'try-out',
+  ]);
 });
 
 describe.each(INSTALLATIONS)('%s', (name) => {
