@@ -21,7 +21,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'networks', include: NETWORKS, maxWorkers: 1, sequence: { groupOrder: 1 } },
+        test: { name: 'networks', include: NETWORKS, maxWorkers: 2, sequence: { groupOrder: 1 } },
       },
     ],
   },

@@ -154,6 +154,9 @@ done`,
     const pod = podAt(lab, at, 'web');
     const { exitCode, stderr } = await lab.exec(nameOf(pod), ['socat', 'TCP-LISTEN:8080', 'STDOUT']);
     if (exitCode === 0 || !stderr.includes('Address already in use')) throw new Error(`port 8080 can be bound: ${stderr}`);
+    const { body } = await lab.api('GET', `${PODS}/${pod.name}`);
+    const { containerStatuses } = (body as { status: { containerStatuses: { ready: boolean }[] } }).status;
+    if (containerStatuses.some(({ ready }) => ready)) throw new Error(`the container of ${pod.name} is ready, and must not be`);
   },
   async heal(lab, at, saved) {
     const pod = podAt(lab, at, 'web');

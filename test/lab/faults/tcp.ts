@@ -52,7 +52,8 @@ done`,
     await expectPackets(lab, { pass: [], fail: [tcp(at.peer, lab.node(at.node).ip, PORT)] });
   },
   async heal(lab, at, saved) {
-    await lab.sh(at.peer, `kill ${saved['clients']}`);
+    // The last attempts outlive the loops that made them, by a second.
+    await lab.sh(at.peer, `kill ${saved['clients']}\nwhile ps -e -o comm= | grep -qx socat; do sleep 0.1; done`);
     await lab.sh(at.node, `kill -KILL ${saved['server']}`);
   },
   expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['listen-queue-overflow'], nodes: [] }),

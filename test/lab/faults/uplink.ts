@@ -170,11 +170,14 @@ export const uplinkMtuLarger = mtuFault(
   'uplink-mtu-larger',
   'eth0 of a node has an MTU of 9000, those of the others 1500',
   9000,
-  (lab, at) =>
-    expectPackets(lab, {
+  async (lab, at) => {
+    const mtu = (await lab.sh(at.node, 'cat /sys/class/net/eth0/mtu')).trim();
+    if (mtu !== '9000') throw new Error(`eth0 of ${at.node} has an MTU of ${mtu}, and must have 9000`);
+    await expectPackets(lab, {
       pass: [ping(at.node, lab.node(at.peer).ip, 1500)],
       fail: [ping(at.node, lab.node(at.peer).ip, 1600)],
-    }),
+    });
+  },
   () => ({ status: 'healthy', layer: null, codes: [], risks: ['mtu-differs'], nodes: [] }),
 );
 
