@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { formatConfigProblems, readConfig } from '../../src/config.ts';
 import { makeApprovalKeys } from '../action.ts';
 import { type KubeObject, listAt, textAt, valueAt } from '../lab/api/objects.ts';
-import { BOT_TOKEN, SIGNING_SECRET } from '../slack.ts';
+import { APP_TOKEN, BOT_TOKEN, SIGNING_SECRET } from '../slack.ts';
 import { INSTALLATIONS, installed } from './manifests.ts';
 import { schemaProblems } from './schema.ts';
 
@@ -165,6 +165,7 @@ describe.each(INSTALLATIONS)('%s', (name) => {
     const environment = {
       NETCHECK_SLACK_SIGNING_SECRET: SIGNING_SECRET,
       NETCHECK_SLACK_BOT_TOKEN: BOT_TOKEN,
+      NETCHECK_SLACK_APP_TOKEN: APP_TOKEN,
       NETCHECK_APPROVAL_KEY: keys.privateKey,
     };
     const configured = workloads(objects).filter(({ metadata }) => ['netcheck-bot', ...WORKERS].includes(metadata.name));
