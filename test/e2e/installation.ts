@@ -17,6 +17,7 @@ import { startRedis } from '../redis.ts';
 import {
   BOT_TOKEN,
   buttonsOf,
+  type CommandAnswer,
   createHands,
   SIGNING_SECRET,
   startSlack,
@@ -52,7 +53,8 @@ export type Installation = {
   readonly start: () => Promise<void>;
   /** Kills it with SIGKILL. */
   readonly kill: () => Promise<void>;
-  readonly command: (text: string, who: Who) => Promise<string>;
+  /** Types a command; the answer is what only that person sees. */
+  readonly command: (text: string, who: Who) => Promise<CommandAnswer>;
   /** Presses a button, and returns what only that person is told. */
   readonly click: (button: TestButton, who: Who) => Promise<string>;
   /** Types a command and waits for its verdict, and for the message that shows it. */
@@ -162,7 +164,7 @@ export async function createInstallation({ nodes }: { readonly nodes: number }):
         running = null;
         hands = null;
       },
-      command: async (text, who) => (await answering().command(text, { user: who, channel: CHANNEL })).text,
+      command: (text, who) => answering().command(text, { user: who, channel: CHANNEL }),
       click,
       diagnose: async (text, who) => {
         const answer = (await answering().command(text, { user: who, channel: CHANNEL })).text;

@@ -22,14 +22,13 @@ export function trendPanel(points: readonly TrendPoint[], timezone: string): Pan
     hour: '2-digit',
     minute: '2-digit',
   });
-  const edges = [0, points.length - 1].flatMap((index) => {
-    const point = points[index];
-    const anchor = index === 0 ? ('start' as const) : ('end' as const);
-    const at = index === 0 ? LEFT : LEFT + slot * points.length;
-    return point === undefined
-      ? []
-      : [label(at, times + CHART + 18, day.format(point.at), { size: 10, anchor, colour: COLOURS.faint })];
-  });
+  const [first, last] = [points[0], points.at(-1)].map((point) => (point === undefined ? '' : day.format(point.at)));
+  const end = LEFT + slot * points.length;
+  const ends = (x: number, text: string | undefined, anchor: 'start' | 'end'): string =>
+    label(x, times + CHART + 18, text ?? '', { size: 10, anchor, colour: COLOURS.faint });
+  // A few digests leave no room for both ends side by side.
+  const edges =
+    end - LEFT < 220 ? [ends(LEFT, `${first} – ${last}`, 'start')] : [ends(LEFT, first, 'start'), ends(end, last, 'end')];
   const parts = [
     label(0, 14, `The last ${points.length} digests`, { size: 14, bold: true }),
     label(0, 32, '● healthy  ▲ degraded  ✕ failed  ? inconclusive or no verdict', { colour: COLOURS.faint }),

@@ -1,0 +1,16 @@
+import { expect, test } from 'vitest';
+import { killBotsOverSlots } from './slots.ts';
+
+/** A thousand slots take about four minutes. */
+const slots = Number(process.env['NETCHECK_CHAOS_SLOTS'] ?? 40);
+
+test(
+  'every slot has one digest, although the two bots are killed at any moment',
+  async () => {
+    const tally = await killBotsOverSlots({ digests: 150, slots, seed: 21 });
+    expect(tally).toMatchObject({ missing: [], twice: [], missed: [] });
+    expect(tally.slots).toBeGreaterThanOrEqual(slots);
+    expect(tally.kills).toBeGreaterThan(1);
+  },
+  180_000 + slots * 600,
+);
