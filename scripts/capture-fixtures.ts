@@ -248,6 +248,19 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'a-node-alone': on('node-outside-unreachable'),
     },
   },
+  'coredns-unavailable': {
+    objects: ['services', 'endpoints'],
+    pods: ['kube-system'],
+    configs: ['kube-system/coredns'],
+    cases: {
+      healthy: [],
+      crashing: on('coredns-crashing'),
+      loop: on('coredns-loop'),
+      'no-endpoints': [{ fault: 'dns-no-endpoints', at: {} }],
+      alone: [{ fault: 'coredns-alone', at: {} }],
+      'one-node': [{ fault: 'coredns-on-one-node', at: {} }],
+    },
+  },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

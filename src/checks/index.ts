@@ -4,6 +4,7 @@ import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
 import { nodesDisagree } from './cluster/nodes-disagree/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
+import { corednsUnavailable } from './dns/coredns-unavailable/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
 import { dnsServerError } from './dns/dns-server-error/index.ts';
 import { upstreamDns } from './dns/upstream-dns/index.ts';
@@ -107,6 +108,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'pods/kubelet-probe-failing': kubeletProbeFailing,
   'pods/policy-mistaken': policyMistaken,
   'pods/policy-denies': policyDenies,
+  'dns/coredns-unavailable': corednsUnavailable,
 };
 
 /** Every kind of probe, by its folder. */

@@ -126,7 +126,7 @@ ${masqueradeRules(topology.clusterCIDR, node.podCIDR).trimEnd()}`)}${kubenet(IP_
 -A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
 -A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
 -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully
-${services.rules}-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
+${services.rules}${NODE_PORTS}
 COMMIT
 `;
 }
@@ -154,9 +154,33 @@ function masqueradeRules(clusterCIDR: string, podCIDR: string): string {
     .join('');
 }
 
+/** kube-proxy's last rule, after those of all Services. */
+const NODE_PORTS =
+  '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS';
+
+/** kube-proxy's own chains of all Services, written anew, as input of `iptables-restore --noflush`. */
+export function proxyRules(topology: Topology): string {
+  const { chains, rules } = serviceSections(topology);
+  const rejections = servicePorts(topology)
+    .filter(({ endpoints }) => endpoints.length === 0)
+    .map(
+      (port) =>
+        `-A KUBE-SERVICES -d ${port.clusterIP}/32 -p ${port.protocol} -m comment --comment "${portName(port)} has no endpoints" -m ${port.protocol} --dport ${port.port} -j REJECT --reject-with icmp-port-unreachable\n`,
+    );
+  return `*nat
+:KUBE-SERVICES - [0:0]
+${chains}${rules}${NODE_PORTS}
+COMMIT
+*filter
+:KUBE-SERVICES - [0:0]
+${rejections.join('')}COMMIT
+`;
+}
+
 /** The rules of one Service port in the nat table: its match in KUBE-SERVICES, its chain, and a chain per endpoint. */
 function serviceRules(port: ServicePort, clusterCIDR: string): string {
   const { protocol, endpoints } = port;
+  if (endpoints.length === 0) return '';
   const name = portName(port);
   const chain = serviceChain(port);
   const match = `-d ${port.clusterIP}/32 -p ${protocol} -m comment --comment "${name} cluster IP" -m ${protocol} --dport ${port.port}`;

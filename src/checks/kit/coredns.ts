@@ -1,15 +1,19 @@
 import type { Inventory, Pod, Service } from '../../model/inventory.ts';
 
-/** The cluster's DNS pods that are running and have an address: kubeadm, k3s and GKE all label them `k8s-app=kube-dns`. */
-export function corednsPods(inventory: Inventory): readonly (Pod & { readonly ip: string })[] {
+/** The cluster's DNS pods that are there to stay, whatever their state: kubeadm, k3s and GKE all label them `k8s-app=kube-dns`. */
+export function dnsPods(inventory: Inventory): readonly Pod[] {
   return inventory.pods.filter(
-    (pod): pod is Pod & { readonly ip: string } =>
-      pod.namespace === 'kube-system' &&
-      pod.labels['k8s-app'] === 'kube-dns' &&
-      pod.ip !== null &&
-      pod.phase === 'Running' &&
-      !pod.terminating,
+    ({ namespace, labels, phase, terminating }) =>
+      namespace === 'kube-system' &&
+      labels['k8s-app'] === 'kube-dns' &&
+      (phase === 'Running' || phase === 'Pending' || phase === 'Unknown') &&
+      !terminating,
   );
+}
+
+/** Those of them that are running and have an address. */
+export function corednsPods(inventory: Inventory): readonly (Pod & { readonly ip: string })[] {
+  return dnsPods(inventory).filter((pod): pod is Pod & { readonly ip: string } => pod.ip !== null && pod.phase === 'Running');
 }
 
 /** The Service in front of the cluster's DNS, or null. */

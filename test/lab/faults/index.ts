@@ -14,7 +14,18 @@ import {
   natPortsNearlyExhausted,
   staleUdpConntrack,
 } from './conntrack.ts';
-import { corednsBlackholed, corednsDown, corednsNxdomain, corednsRefused, corednsServfail } from './dns.ts';
+import {
+  corednsAlone,
+  corednsBlackholed,
+  corednsCrashing,
+  corednsDown,
+  corednsLoop,
+  corednsNxdomain,
+  corednsOnOneNode,
+  corednsRefused,
+  corednsServfail,
+  dnsNoEndpoints,
+} from './dns.ts';
 import type { At, Fault } from './fault.ts';
 import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
 import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
@@ -179,6 +190,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     corednsServfail,
     corednsRefused,
     corednsNxdomain,
+    corednsCrashing,
+    corednsLoop,
+    dnsNoEndpoints,
+    corednsAlone,
+    corednsOnOneNode,
     upstreamDnsSilent,
     upstreamDnsServfail,
     nodeResolversDiffer,
