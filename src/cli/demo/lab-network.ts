@@ -40,7 +40,7 @@ export async function createLabNetwork(approvalKey: string): Promise<DemoNetwork
 
   return {
     title: `${lab.topology.nodes.length} nodes and ${lab.topology.pods.length} pods in network namespaces of this machine`,
-    kubeconfig: lab.kubeconfig,
+    cluster: { kubeconfig: lab.kubeconfig, context: `${lab.name}-worker` },
     openCluster: null,
     faults: OFFERED.map((name) => ({ name, title: FAULTS[name]?.title ?? name })),
     active: () => [...active],

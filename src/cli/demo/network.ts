@@ -7,8 +7,8 @@ export type DemoFault = { readonly name: string; readonly title: string };
 export type DemoNetwork = {
   /** What it is, in a few words. */
   readonly title: string;
-  /** Its kubeconfig; null where `openCluster` opens it. */
-  readonly kubeconfig: string | null;
+  /** How netcheck gets into it, with the rights that it is installed with; null where `openCluster` opens it. */
+  readonly cluster: { readonly kubeconfig: string; readonly context: string } | null;
   readonly openCluster: OpenCluster | null;
   readonly faults: readonly DemoFault[];
   /** The names of the faults that were put in and not taken out again. */

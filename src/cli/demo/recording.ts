@@ -54,7 +54,7 @@ export function createRecordedNetwork(recording: Recording, pace = 1): DemoNetwo
   };
   return {
     title: `a recording of a lab of ${recording.broken.inventory.nodes.length} nodes`,
-    kubeconfig: null,
+    cluster: null,
     openCluster: () => ({ ok: true, value: cluster }),
     faults: [{ name: STORY.fault, title: 'the fault of the recording' }],
     active: () => (isBroken ? [STORY.fault] : []),

@@ -92,7 +92,7 @@ export async function setStage(options: {
     stringify({
       slack: { port: 0, apiUrl: slack.apiUrl },
       redis: { url: server.url },
-      clusters: { [CLUSTER]: network.kubeconfig === null ? {} : { kubeconfig: network.kubeconfig } },
+      clusters: { [CLUSTER]: network.cluster ?? {} },
       access: { approve: { users: Object.values(PEOPLE).map(slack.user) } },
       remedies: { enabled: true, publicKeyFile: 'approval.pub', auditFile: 'audit-{cluster}.jsonl' },
     }),
