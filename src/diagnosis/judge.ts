@@ -180,9 +180,10 @@ function isRedundant({ probe }: Judged, judged: readonly Judged[], view: View): 
   const asked = judged.filter(
     (other) => members.has(other.probe.to.ip) && other.probe.method === probe.method && other.probe.from.node === probe.from.node,
   );
-  const works = asked.some(({ meaning }) => meaning === 'pass');
-  // The Service itself is redundant only where the failure is that of one of its endpoints.
-  return works && (service === undefined || asked.some(({ meaning }) => meaning === 'fail' || meaning === 'error'));
+  const reached = new Set(asked.filter(({ meaning }) => meaning === 'pass').map((other) => other.probe.to.ip));
+  const failed = asked.filter(({ meaning }) => meaning === 'fail' || meaning === 'error').map((other) => other.probe.to.ip);
+  // The Service itself is redundant only where the failure is that of one of its endpoints, and another one is reached.
+  return (service === undefined ? [probe.to.ip] : failed).some((ip) => [...reached].some((other) => other !== ip));
 }
 
 function symptomLayer({ probe, result }: Judged): Layer {
