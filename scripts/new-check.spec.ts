@@ -13,6 +13,7 @@ const ROOT = join(import.meta.dirname, '..');
 const COPIED = [
   '.gitignore',
   'biome.json',
+  'deploy',
   'docs',
   'package.json',
   'scripts',

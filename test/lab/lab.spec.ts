@@ -133,7 +133,7 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('neighbours', () => {
         permanent('node-1', 'cni0'),
         permanent('default/web-1', 'eth0'),
       ]);
-      expect(counts).toEqual(isPermanent ? [nodes + 1, nodes + 1, 4, 1] : [0, 0, 0, 0]);
+      expect(counts).toEqual(isPermanent ? [nodes + 2, nodes + 2, 4, 1] : [0, 0, 0, 0]);
     } finally {
       await lab.down();
     }

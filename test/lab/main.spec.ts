@@ -120,7 +120,13 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('a lab from the command lin
   });
 
   test('what a node writes stays in that node', async () => {
-    const files = ['/etc/sysctl.d/99-spec.conf', '/usr/lib/sysctl.d/99-spec.conf', '/var/lib/spec', '/tmp/spec', '/spec'];
+    const files = [
+      '/etc/sysctl.d/99-spec.conf',
+      '/usr/lib/sysctl.d/99-spec.conf',
+      '/var/lib/spec',
+      `/tmp/spec-${process.pid}`,
+      '/spec',
+    ];
     const write = files.map((file) => `echo 'net.ipv4.ip_forward = 0' > ${file}`).join('; ');
     const wrote = await lab(
       'exec',
