@@ -181,6 +181,10 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'container-network': on('container-network-steals'),
     },
   },
+  'pod-cidr-overlap': { cases: { healthy: [], 'one-inside-another': between('pod-cidr-overlap') } },
+  'network-manager-interferes': {
+    cases: { healthy: [], networkmanager: between('networkmanager-took-route'), networkd: between('networkd-took-route') },
+  },
   'rp-filter-drops': { probes: ['node-to-node'], cases: { healthy: [], strict: between('rp-filter-strict') } },
   'uplink-trouble': {
     probes: ['kubernetes-service'],

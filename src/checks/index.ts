@@ -31,7 +31,9 @@ import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
 import { neighbourTableFull } from './linux/neighbour-table-full/index.ts';
+import { networkManagerInterferes } from './linux/network-manager-interferes/index.ts';
 import { nodeSlow } from './linux/node-slow/index.ts';
+import { podCidrOverlap } from './linux/pod-cidr-overlap/index.ts';
 import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
 import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
@@ -109,6 +111,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'pods/policy-mistaken': policyMistaken,
   'pods/policy-denies': policyDenies,
   'dns/coredns-unavailable': corednsUnavailable,
+  'linux/pod-cidr-overlap': podCidrOverlap,
+  'linux/network-manager-interferes': networkManagerInterferes,
 };
 
 /** Every kind of probe, by its folder. */

@@ -72,6 +72,8 @@ function writePrograms(bin: string, agent: string | null): void {
     coredns: 'unbound',
     probe: 'redis-server',
     firewalld: 'sleep',
+    NetworkManager: 'sleep',
+    'systemd-networkd': 'sleep',
   };
   mkdirSync(bin);
   for (const [name, program] of Object.entries(names)) symlinkSync(programPath(program), join(bin, name));

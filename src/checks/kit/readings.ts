@@ -140,6 +140,31 @@ export const SYSCTL_FILES = {
   ],
 } as const satisfies Reading;
 
+/** NetworkManager's configuration, from the host's own file system. Source: NetworkManager.conf(5). */
+export const NETWORK_MANAGER_FILES = {
+  in: 'node',
+  files: [
+    '/etc/NetworkManager/NetworkManager.conf',
+    '/etc/NetworkManager/conf.d/*.conf',
+    '/run/NetworkManager/conf.d/*.conf',
+    '/usr/lib/NetworkManager/conf.d/*.conf',
+  ],
+} as const satisfies Reading;
+
+/** The configuration of systemd-networkd and its networks, likewise. Source: networkd.conf(5), systemd.network(5). */
+export const NETWORKD_FILES = {
+  in: 'node',
+  files: [
+    '/etc/systemd/networkd.conf',
+    '/etc/systemd/networkd.conf.d/*.conf',
+    '/run/systemd/networkd.conf.d/*.conf',
+    '/usr/lib/systemd/networkd.conf.d/*.conf',
+    '/etc/systemd/network/*.network',
+    '/run/systemd/network/*.network',
+    '/usr/lib/systemd/network/*.network',
+  ],
+} as const satisfies Reading;
+
 /** UDP sockets with the processes that hold them. */
 export const UDP_SOCKETS = { in: 'node', argv: ['ss', '-H', '-lunp'] } as const satisfies Reading;
 

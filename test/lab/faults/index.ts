@@ -44,6 +44,7 @@ import {
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
 import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
 import { clockWrong, cpuStolen } from './machine.ts';
+import { networkdTookRoute, networkManagerTookRoute } from './managers.ts';
 import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
 import {
   masqueradeExcluded,
@@ -105,7 +106,7 @@ import {
   vxlanPortBlockedOneWay,
 } from './rack.ts';
 import { endpointOfTerminatingPod, endpointWithoutPod, graceShorterThanPreStop, kubeletProbeFailing } from './rollouts.ts';
-import { blackholeRoute, bridgeDown, containerNetworkSteals, policyRuleSteals } from './routes.ts';
+import { blackholeRoute, bridgeDown, containerNetworkSteals, podCidrOverlap, policyRuleSteals } from './routes.ts';
 import { kubernetesServiceRulesMissing } from './services.ts';
 import { listenQueueFull, timestampsRejected } from './tcp.ts';
 import {
@@ -165,6 +166,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     blackholeRoute,
     policyRuleSteals,
     containerNetworkSteals,
+    podCidrOverlap,
+    networkManagerTookRoute,
+    networkdTookRoute,
     bridgeDown,
     interfaceDown,
     carrierLost,

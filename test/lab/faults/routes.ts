@@ -106,3 +106,30 @@ export const bridgeDown: Fault = {
   },
   expects: (_lab, at) => failedBy('bridge-down', 'L2', at),
 };
+
+export const podCidrOverlap: Fault = {
+  name: 'pod-cidr-overlap',
+  row: 'N17',
+  title: "the podCIDR of a peer's Node covers that of a node as well; the network is as it was",
+  placement: 'pair',
+  async inject(lab, at) {
+    const [own, peer] = [lab.node(at.node).index, lab.node(at.peer).index];
+    let size = 2;
+    while (Math.floor(own / size) !== Math.floor(peer / size)) size *= 2;
+    const first = lab.node(at.peer).podCIDR.split('.', 2).join('.');
+    const wide = `${first}.${(Math.floor(peer / size) * size) % 256}.0/${24 - Math.log2(size)}`;
+    await setPodCidr(lab, at.peer, wide);
+    return {};
+  },
+  async prove(lab, at) {
+    const { body } = await lab.api('GET', `/api/v1/nodes/${at.peer}`);
+    const text = JSON.stringify(body);
+    if (text.includes(lab.node(at.peer).podCIDR)) throw new Error(`${at.peer} has its podCIDR still`);
+  },
+  heal: (lab, at) => setPodCidr(lab, at.peer, lab.node(at.peer).podCIDR),
+  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['pod-cidr-overlap'], nodes: [] }),
+};
+
+async function setPodCidr(lab: Handle, node: string, podCIDR: string): Promise<void> {
+  await lab.api('PATCH', `/api/v1/nodes/${node}`, { spec: { podCIDR, podCIDRs: [podCIDR] } });
+}
