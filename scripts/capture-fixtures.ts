@@ -9,6 +9,7 @@ import { Bundle } from '../src/model/bundle.ts';
 import type { Evidence } from '../src/model/evidence.ts';
 import { nearNames } from '../src/model/near-names.ts';
 import type { Probe } from '../src/model/probe.ts';
+import type { RunRequest } from '../src/model/verdict.ts';
 import { ExchangeOutcome, SendOutcome } from '../src/model/wire/agent.ts';
 import { diagnoseLab } from '../test/e2e/diagnose.ts';
 import type { At } from '../test/lab/faults/fault.ts';
@@ -270,19 +271,27 @@ const TABLE: Readonly<Record<string, Captured>> = {
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },
   },
   'port-not-listening': {
+    probes: ['named-pod'],
     objects: ['pods', 'endpoints', 'services'],
     cases: {
       healthy: [],
       'no-process': on('port-not-listening'),
       loopback: on('listens-on-loopback-only'),
+      declared: on('declared-port-not-listening'),
       coredns: on('coredns-down'),
     },
   },
   'leftover-process': { objects: ['pods'], cases: { healthy: [], 'in-a-pod': on('leftover-process') } },
   'accept-queue-overflow': { objects: ['pods'], cases: { healthy: [], 'never-accepts': on('accept-queue-overflow') } },
   'pod-resolver-wrong': {
+    probes: ['named-pod'],
     objects: ['pods', 'services'],
-    cases: { healthy: [], 'name-server': on('pod-nameserver-wrong'), search: on('pod-search-wrong') },
+    cases: {
+      healthy: [],
+      'name-server': on('pod-nameserver-wrong'),
+      search: on('pod-search-wrong'),
+      'host-network': on('host-network-dns-policy'),
+    },
   },
   'pod-detached': {
     objects: ['pods'],
@@ -309,8 +318,14 @@ const TABLE: Readonly<Record<string, Captured>> = {
     cases: { healthy: [], 'no-pod': on('endpoint-without-pod'), deleted: on('endpoint-of-terminating-pod') },
   },
   'rollout-hazards': {
+    probes: ['named-pod'],
     objects: ['pods', 'services', 'endpoints'],
-    cases: { healthy: [], rolling: on('endpoint-of-terminating-pod'), grace: [{ fault: 'grace-shorter-than-pre-stop', at: {} }] },
+    cases: {
+      healthy: [],
+      rolling: on('endpoint-of-terminating-pod'),
+      named: on('named-pod-refuses'),
+      grace: [{ fault: 'grace-shorter-than-pre-stop', at: {} }],
+    },
   },
   'kubelet-probe-failing': { objects: ['pods', 'warnings'], cases: { healthy: [], 'timed-out': on('kubelet-probe-failing') } },
   'policy-mistaken': {
@@ -374,13 +389,15 @@ async function captureIn(lab: Lab, names: readonly string[]): Promise<number> {
 async function diagnoseWith(lab: Lab, placed: readonly Placed[]): Promise<Bundle> {
   process.stdout.write(`${placed.length === 0 ? 'healthy' : placed.map(({ fault }) => fault).join(', ')}\n`);
   const expected: string[] = [];
+  let request: RunRequest | undefined;
   try {
     for (const { fault, at } of placed) {
       const put = await lab.fault(fault, at);
+      request ??= FAULTS[fault]?.request?.(lab, put);
       const { codes = [], risks = [] } = FAULTS[fault]?.expects(lab, put) ?? {};
       expected.push(...codes.map(({ code }) => code), ...risks);
     }
-    const { verdict, bundle } = await diagnoseLab(lab);
+    const { verdict, bundle } = await diagnoseLab(lab, request);
     const told = [...verdict.causes, ...verdict.risks].map(({ code }) => code);
     const missing = expected.filter((code) => !told.includes(code));
     const isHealthy = placed.length > 0 || verdict.status === 'healthy';

@@ -36,7 +36,7 @@ export function probeContext({
   const pairs = sources.flatMap((source) =>
     targets.filter((target) => target.node.name !== source.node.name).map((target) => [source, target] as const),
   );
-  return { inventory, clusterDomain: 'cluster.test', sources, targets, pairs, count: 20 };
+  return { inventory, clusterDomain: 'cluster.test', sources, targets, pairs, count: 20, named: null };
 }
 
 /** The probes that a kind plans for the first round, a line each. */

@@ -35,6 +35,7 @@ import { digestRun } from './listeners/digest-run.ts';
 import { help } from './listeners/help.ts';
 import { history, historyPage } from './listeners/history.ts';
 import { node } from './listeners/node.ts';
+import { pod } from './listeners/pod.ts';
 import { request } from './listeners/request.ts';
 import { dropDigest, saveDigest } from './listeners/save-digest.ts';
 import { status } from './listeners/status.ts';
@@ -159,6 +160,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
         commands: {
           cluster,
           node,
+          pod,
           status,
           digest,
           'digest-list': digestList,

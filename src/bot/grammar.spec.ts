@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { slackFaults } from '../../test/slack-limits.ts';
 import { section } from '../formatters/slack/blocks.ts';
-import { isNodeName, parseCommand, splitCluster, unknownNode } from './grammar.ts';
+import { isNamespace, isNodeName, parseCommand, splitCluster, unknownNode } from './grammar.ts';
 
 test.each([
   ['', { word: 'help' }],
@@ -19,6 +19,8 @@ test.each([
   ['node\u00A0node\u200B-3\u202C', { word: 'node', node: 'node-3' }],
   ['node <http://ip-10-0-0-1.ec2.internal|ip-10-0-0-1.ec2.internal>', { word: 'node', node: 'ip-10-0-0-1.ec2.internal' }],
   ['node\nnode-3', { word: 'node', node: 'node-3' }],
+  ['pod default/web-1', { word: 'pod', namespace: 'default', pod: 'web-1' }],
+  ['POD “Shop/Checkout-5d8c7b9f4-x2x9k”', { word: 'pod', namespace: 'shop', pod: 'checkout-5d8c7b9f4-x2x9k' }],
   ['digest', { word: 'digest-list' }],
   ['digest LIST', { word: 'digest-list' }],
   ['digest run', { word: 'digest-run', number: null }],
@@ -58,16 +60,28 @@ test('what cannot be the name of a cluster is said', () => {
 });
 
 const usage =
-  'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck status`, `/netcheck digest`, `/netcheck history` or `/netcheck help`.';
+  'Type `/netcheck cluster`, `/netcheck node NAME`, `/netcheck pod NAMESPACE/NAME`, `/netcheck status`, `/netcheck digest`, `/netcheck history` or `/netcheck help`.';
 
 test.each([
   ['clutser', `netcheck does not know \`clutser\`. Did you mean \`/netcheck cluster\`? ${usage}`],
-  ['nod node-3', `netcheck does not know \`nod\`. Did you mean \`/netcheck node node-3\`? ${usage}`],
+  [
+    'nod node-3',
+    `netcheck does not know \`nod\`. Did you mean \`/netcheck node node-3\`, \`/netcheck pod NAMESPACE/NAME\`? ${usage}`,
+  ],
+  ['pdo default/web-1', `netcheck does not know \`pdo\`. Did you mean \`/netcheck pod default/web-1\`? ${usage}`],
+  ['default/web-1', `netcheck does not know \`default/web-1\`. If it is a pod, type \`/netcheck pod default/web-1\`. ${usage}`],
   ['worker-7', `netcheck does not know \`worker-7\`. If it is a node, type \`/netcheck node worker-7\`. ${usage}`],
   ['fix everything', `netcheck does not know \`fix\`. ${usage}`],
   ['node', 'Which node? Type `/netcheck node NAME`.'],
   ['node a b', 'One node at a time, please: `/netcheck node NAME`. For several, `/netcheck cluster` checks all of them.'],
   ['node $(reboot)', '`$(reboot)` cannot be the name of a node: those are lower-case letters, digits, `-` and `.`, at most 253.'],
+  ['pod', 'Which pod? Type `/netcheck pod NAMESPACE/NAME`.'],
+  ['pod web-1', 'In which namespace is it? Type `/netcheck pod NAMESPACE/web-1`.'],
+  ['pod a/b c/d', 'One pod at a time, please: `/netcheck pod NAMESPACE/NAME`.'],
+  ...['pod a/b/c', 'pod /b', 'pod a/', 'pod a.b/c', 'pod $(reboot)/x'].map((typed): [string, string] => [
+    typed,
+    `\`${typed.slice(4)}\` cannot be a pod: that is \`NAMESPACE/NAME\`, both of lower-case letters, digits and \`-\`.`,
+  ]),
   ['cluster node-3', '`cluster` takes nothing after it, but you typed `node-3`. For one node, type `/netcheck node node-3`.'],
   [
     'digest daily 09:00 Europe/Berln',
@@ -98,7 +112,18 @@ test('whatever is typed gets an answer that Slack takes and nobody is harmed by,
   const anything = fc.oneof(fc.constantFrom(...naughty), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }));
   const typed = fc
     .tuple(
-      fc.constantFrom('', 'node ', 'cluster ', 'status ', 'digest ', 'digest cron ', 'digest daily 09:00 ', 'history '),
+      fc.constantFrom(
+        '',
+        'node ',
+        'pod ',
+        'pod a/',
+        'cluster ',
+        'status ',
+        'digest ',
+        'digest cron ',
+        'digest daily 09:00 ',
+        'history ',
+      ),
       anything,
     )
     .map(([word, text]) => word + text);
@@ -106,7 +131,10 @@ test('whatever is typed gets an answer that Slack takes and nobody is harmed by,
     fc.property(typed, (text) => {
       const parsed = parseCommand(text);
       const faults = parsed.ok ? [] : slackFaults({ text: 'answer', blocks: [section(parsed.error)] });
-      const safe = !parsed.ok || parsed.value.word !== 'node' || isNodeName(parsed.value.node);
+      const command = parsed.ok ? parsed.value : null;
+      const safe =
+        (command?.word !== 'node' || isNodeName(command.node)) &&
+        (command?.word !== 'pod' || (isNamespace(command.namespace) && isNodeName(command.pod)));
       expect([faults, safe]).toEqual([[], true]);
     }),
     { numRuns: Number(process.env['NETCHECK_FUZZ_RUNS'] ?? 3_000) },

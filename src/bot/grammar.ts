@@ -8,6 +8,7 @@ import { cleanText } from '../model/text.ts';
 export type Command =
   | { readonly word: 'cluster' }
   | { readonly word: 'node'; readonly node: string }
+  | { readonly word: 'pod'; readonly namespace: string; readonly pod: string }
   | { readonly word: 'status' }
   | ({ readonly word: 'digest' } & ScheduleDraft)
   | { readonly word: 'digest-list' }
@@ -16,7 +17,7 @@ export type Command =
   | { readonly word: 'history'; readonly page: number }
   | { readonly word: 'help' };
 
-const WORDS = ['cluster', 'node', 'status', 'digest', 'history', 'help'] as const;
+const WORDS = ['cluster', 'node', 'pod', 'status', 'digest', 'history', 'help'] as const;
 const LONGEST = 300;
 
 /**
@@ -36,6 +37,8 @@ export function parseCommand(text: string): Result<Command, Mrkdwn> {
       return fail(unknownWord(first, rest));
     case 'node':
       return node(rest);
+    case 'pod':
+      return pod(rest);
     case 'digest':
       return digest(rest);
     case 'history':
@@ -62,7 +65,7 @@ export function splitCluster(text: string): Result<{ readonly rest: string; read
 
 /** The commands, for whoever typed something else. */
 export function usage(): Mrkdwn {
-  return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck status')}, ${code('/netcheck digest')}, ${code('/netcheck history')} or ${code('/netcheck help')}.`;
+  return md`Type ${code('/netcheck cluster')}, ${code('/netcheck node NAME')}, ${code('/netcheck pod NAMESPACE/NAME')}, ${code('/netcheck status')}, ${code('/netcheck digest')}, ${code('/netcheck history')} or ${code('/netcheck help')}.`;
 }
 
 function node(names: readonly string[]): Result<Command, Mrkdwn> {
@@ -78,6 +81,25 @@ function node(names: readonly string[]): Result<Command, Mrkdwn> {
     : fail(
         md`${code(name, 80)} cannot be the name of a node: those are lower-case letters, digits, ${code('-')} and ${code('.')}, at most 253.`,
       );
+}
+
+function pod(names: readonly string[]): Result<Command, Mrkdwn> {
+  const [name, ...more] = names;
+  if (name === undefined) return fail(md`Which pod? Type ${code('/netcheck pod NAMESPACE/NAME')}.`);
+  if (more.length > 0) return fail(md`One pod at a time, please: ${code('/netcheck pod NAMESPACE/NAME')}.`);
+  const [namespace = '', own, ...rest] = name.toLowerCase().split('/');
+  if (own === undefined && isNodeName(namespace))
+    return fail(md`In which namespace is it? Type ${code(`/netcheck pod NAMESPACE/${namespace}`, 280)}.`);
+  return isNamespace(namespace) && own !== undefined && isNodeName(own) && rest.length === 0
+    ? ok({ word: 'pod', namespace, pod: own })
+    : fail(
+        md`${code(name, 80)} cannot be a pod: that is ${code('NAMESPACE/NAME')}, both of lower-case letters, digits and ${code('-')}.`,
+      );
+}
+
+/** Whether a text can be the name of a namespace: an RFC 1123 label. */
+export function isNamespace(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
 }
 
 function digest(words: readonly string[]): Result<Command, Mrkdwn> {
@@ -124,15 +146,23 @@ function unknownWord(word: string, rest: readonly string[]): Mrkdwn {
   const near = nearNames(word, WORDS);
   const start = md`netcheck does not know ${code(word, 60)}.`;
   if (near.length > 0) {
-    const meant = near.map((name) =>
-      code(name === 'node' ? `/netcheck node ${safeName(rest[0]) ?? 'NAME'}` : `/netcheck ${name}`, 280),
-    );
+    const meant = near.map((name) => code(`/netcheck ${withName(name, rest[0])}`, 350));
     return md`${start} Did you mean ${joined(meant, ', ')}? ${usage()}`;
   }
+  const asPod = rest.length === 0 && word.includes('/') ? pod([word]) : null;
+  if (asPod?.ok === true)
+    return md`${start} If it is a pod, type ${code(`/netcheck pod ${word.toLowerCase()}`, 350)}. ${usage()}`;
   const name = rest.length === 0 ? safeName(word) : null;
   return name === null
     ? md`${start} ${usage()}`
     : md`${start} If it is a node, type ${code(`/netcheck node ${name}`, 280)}. ${usage()}`;
+}
+
+/** A command with the name that was typed after it, or with what has to be. */
+function withName(word: string, name: string | undefined): string {
+  if (word === 'node') return `node ${safeName(name) ?? 'NAME'}`;
+  if (word !== 'pod') return word;
+  return `pod ${pod([name ?? '']).ok ? name?.toLowerCase() : 'NAMESPACE/NAME'}`;
 }
 
 function suggestNode(name: string | undefined): Mrkdwn {

@@ -245,6 +245,8 @@ function runCommand(
       return commands.cluster.run(caller, command, services, deadline);
     case 'node':
       return commands.node.run(caller, command, services, deadline);
+    case 'pod':
+      return commands.pod.run(caller, command, services, deadline);
     case 'status':
       return commands.status.run(caller, command, services, deadline);
     case 'digest':

@@ -209,7 +209,8 @@ export function createTracker(options: {
       const read = await store.actions.get(id);
       if (!read.ok || read.value === null || read.value.state !== 'requested') continue;
       const { target, finding, run } = read.value.action;
-      const looked = (request.kind === 'cluster' || request.node === target.node) && !unseen.has(target.node);
+      const isAbout = request.kind === 'cluster' || (request.kind === 'node' && request.node === target.node);
+      const looked = isAbout && !unseen.has(target.node);
       if (!looked || run === verdict.run.id || still.has(`${finding.code} ${target.node}`)) continue;
       await store.actions.supersede(id, 'a later check did not find that fault any more');
       pending.set(`${cluster}/${id}`, { cluster, id });

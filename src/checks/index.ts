@@ -54,6 +54,7 @@ import { acceptQueueOverflow } from './pods/accept-queue-overflow/index.ts';
 import { endpointOutdated } from './pods/endpoint-outdated/index.ts';
 import { kubeletProbeFailing } from './pods/kubelet-probe-failing/index.ts';
 import { leftoverProcess } from './pods/leftover-process/index.ts';
+import { namedPod } from './pods/named-pod/index.ts';
 import { podDetached } from './pods/pod-detached/index.ts';
 import { podResolverWrong } from './pods/pod-resolver-wrong/index.ts';
 import { podRoutesWrong } from './pods/pod-routes-wrong/index.ts';
@@ -129,4 +130,5 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'api/kubernetes-service': kubernetesService,
   'dns/upstream-dns': upstreamDns,
   'egress/pod-to-outside': podToOutside,
+  'pods/named-pod': namedPod,
 };

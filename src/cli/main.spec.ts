@@ -130,7 +130,11 @@ test.each(KUBECONFIGS)('a kubeconfig that %s: run, worker and all say so', async
 });
 
 test.each([
-  [['run', 'pod'], /^netcheck: run pod: only cluster and node can be run\.( Did you mean run node\?)?\n$/],
+  [['run', 'service'], /^netcheck: run service: only cluster, node and pod can be run\.\n$/],
+  [
+    ['run', 'pod', 'web-1'],
+    /^netcheck: run pod needs a namespace and the name of a pod in it: netcheck run pod NAMESPACE\/NAME\n$/,
+  ],
   [['run', 'clutser'], /^netcheck: run clutser: .* Did you mean run cluster\?\n$/],
   [['run', 'node'], /^netcheck: run node needs the name of a node: netcheck run node NAME\n$/],
   [['run', 'cluster', 'prod'], /^netcheck: run cluster takes no name \(got "prod"\)\./],

@@ -10,13 +10,17 @@ import { readVersion } from './version.ts';
 const cli = cac('netcheck');
 
 cli
-  .command('run <cluster|node> [name]', 'Diagnose a cluster, or one node of it: run cluster, run node NAME')
+  .command(
+    'run <cluster|node|pod> [name]',
+    'Diagnose a cluster, one node or one pod of it: run cluster, run node NAME, run pod NAMESPACE/NAME',
+  )
   .option('--kubeconfig <file>', 'Kubeconfig of the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod it runs in)')
   .option('--context <name>', 'Context of the kubeconfig')
   .option('--output <format>', 'text, json or slack', { default: 'text' })
   .option('--bundle <file>', 'Write everything that was collected to this file, for replay (gzipped if its name ends in .gz)')
   .example('  netcheck run cluster --kubeconfig prod.yaml')
   .example('  netcheck run node worker-3 --context prod --output json')
+  .example('  netcheck run pod shop/checkout-5d8c7b9f4-x2x9k')
   .action(async (what: string, name: string | undefined, options: Record<string, unknown>) => {
     const { run } = await import('./run.ts');
     process.exitCode = await run(what, name, options);

@@ -12,7 +12,7 @@ import { outputFormat, printVerdict } from './output.ts';
 import { UsageError } from './usage-error.ts';
 import { readVersion } from './version.ts';
 
-/** `netcheck run cluster|node NAME`: one diagnosis from the command line. Returns the exit status. */
+/** `netcheck run cluster|node NAME|pod NAMESPACE/NAME`: one diagnosis from the command line. Returns the exit status. */
 export async function run(what: string, name: string | undefined, options: Record<string, unknown>): Promise<number> {
   const request = requestOf(what, name);
   const format = outputFormat(options['output']);
@@ -54,8 +54,16 @@ function requestOf(what: string, name: string | undefined): RunRequest {
     throw new UsageError(`run cluster takes no name (got "${name}"). To look at one node: netcheck run node ${name}`);
   if (what === 'node' && name !== undefined) return { kind: 'node', node: name };
   if (what === 'node') throw new UsageError('run node needs the name of a node: netcheck run node NAME');
-  const [near] = nearNames(what, ['cluster', 'node']);
-  throw new UsageError(`run ${what}: only cluster and node can be run.${near === undefined ? '' : ` Did you mean run ${near}?`}`);
+  if (what === 'pod') {
+    const [namespace, pod, ...more] = name?.split('/') ?? [];
+    if (!namespace || !pod || more.length > 0)
+      throw new UsageError('run pod needs a namespace and the name of a pod in it: netcheck run pod NAMESPACE/NAME');
+    return { kind: 'pod', namespace, pod };
+  }
+  const [near] = nearNames(what, ['cluster', 'node', 'pod']);
+  throw new UsageError(
+    `run ${what}: only cluster, node and pod can be run.${near === undefined ? '' : ` Did you mean run ${near}?`}`,
+  );
 }
 
 async function writeBundle(file: string, bundle: unknown): Promise<void> {

@@ -25,6 +25,7 @@ import {
   planSweep,
   probePodOf,
   unplannable,
+  unreachable,
 } from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
@@ -76,7 +77,12 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const { nodes, omitted } = nodesToAsk(inventory);
   const checks = only === undefined ? Object.values(CHECKS) : [];
   const collects = [PLANNING, ...checks.map((check) => check.collect)];
-  const omissions: NotChecked[] = [...omitted, ...unplannable(inventory, nodes), ...unprobedFamilies(inventory)];
+  const omissions: NotChecked[] = [
+    ...omitted,
+    ...unplannable(inventory, nodes),
+    ...unprobedFamilies(inventory),
+    ...unreachable(inventory, request),
+  ];
   const probes: Probe[] = [];
   const states = new Map<string, NodeState>();
   const swept = new Set<string>();

@@ -7,6 +7,7 @@ import type { Progress } from '../model/progress.ts';
 import type { RunRequest, Verdict } from '../model/verdict.ts';
 import { collect, type Limits } from './collect.ts';
 import { judge } from './judge.ts';
+import { namedPod } from './plan.ts';
 
 export type DiagnoseOptions = {
   readonly cluster: Cluster;
@@ -18,8 +19,12 @@ export type DiagnoseOptions = {
 
 export type Diagnosed = { readonly verdict: Verdict; readonly bundle: Bundle };
 
-/** Why there is no verdict: the request names a node that does not exist. `near` are names that were perhaps meant. */
-export type RequestError = { readonly kind: 'unknown-node'; readonly message: string; readonly near: readonly string[] };
+/** Why there is no verdict: the request names what does not exist. `near` are names that were perhaps meant. */
+export type RequestError = {
+  readonly kind: 'unknown-node' | 'unknown-pod';
+  readonly message: string;
+  readonly near: readonly string[];
+};
 
 export type DiagnoseResult =
   | { readonly ok: true; readonly value: Diagnosed }
@@ -48,6 +53,10 @@ export function createDiagnose({ cluster, version, clock, limits }: DiagnoseOpti
     const inventory = read.ok ? read.value : emptyInventory(cluster.name, read.fault);
     if (request.kind === 'node' && read.ok && !inventory.nodes.some(({ name }) => name === request.node)) {
       return { ok: false, error: unknownNode(request.node, inventory) };
+    }
+    const hasPods = read.ok && !inventory.gaps.some(({ what }) => what === 'pods');
+    if (request.kind === 'pod' && hasPods && namedPod(inventory, request) === null) {
+      return { ok: false, error: unknownPod(request, inventory) };
     }
     const layers = { L2: 'checking', L3: 'checking', L4: 'checking', DNS: 'checking', L7: 'checking' } as const;
     const { plan, evidence } = await collect({
@@ -87,6 +96,21 @@ function unknownNode(name: string, inventory: Inventory): RequestError {
       ? ` Did you mean ${near.join(' or ')}?`
       : ` Its nodes are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}.`;
   return { kind: 'unknown-node', message: `The cluster ${inventory.cluster} has no node "${name}".${hint}`, near };
+}
+
+function unknownPod({ namespace, pod }: Extract<RunRequest, { kind: 'pod' }>, inventory: Inventory): RequestError {
+  const own = inventory.pods.filter((candidate) => candidate.namespace === namespace).map(({ name }) => name);
+  const elsewhere = inventory.pods
+    .filter(({ name }) => name === pod)
+    .map((candidate) => `${candidate.namespace}/${candidate.name}`);
+  const near = elsewhere.length > 0 ? elsewhere.slice(0, 3) : nearNames(pod, own).map((name) => `${namespace}/${name}`);
+  const hint =
+    near.length > 0
+      ? ` Did you mean ${near.join(' or ')}?`
+      : own.length === 0
+        ? ' There is no pod in that namespace.'
+        : ` Its pods are ${own.slice(0, 10).join(', ')}${own.length > 10 ? ', …' : ''}.`;
+  return { kind: 'unknown-pod', message: `The cluster ${inventory.cluster} has no pod "${namespace}/${pod}".${hint}`, near };
 }
 
 /** What is known of a cluster that could not be read: nothing but the reason. */

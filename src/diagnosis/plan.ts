@@ -84,7 +84,9 @@ export function planSweep(
   states: ReadonlyMap<string, NodeState>,
   sources: ReadonlySet<string>,
 ): { readonly probes: readonly Probe[]; readonly omitted: readonly NotChecked[] } {
-  const isInScope = (name: string): boolean => request.kind === 'cluster' || request.node === name;
+  const named = namedPod(inventory, request);
+  const isInScope = (name: string): boolean =>
+    request.kind === 'cluster' || name === (request.kind === 'node' ? request.node : named?.node);
   const all = nodes.map((node) => probeNode(inventory, node, states.get(node.name)));
   const answering = all.filter(({ node }) => sources.has(node.name));
   const omitted: NotChecked[] = [];
@@ -110,6 +112,7 @@ export function planSweep(
     targets: all.filter(({ node }) => isInScope(node.name)),
     pairs,
     count: packetsFor(all.length),
+    named: named?.ip == null ? null : { ...named, ip: named.ip },
   };
   const kinds = Object.values(PROBES);
   const oneWay =
@@ -123,6 +126,22 @@ export function planSweep(
 /** Whether agents open their ears before the sweep. */
 export function listensAtOnce(nodes: readonly unknown[]): boolean {
   return nodes.length <= ONE_WAY_AT_ONCE;
+}
+
+/** The pod that a run is about, or null: it is about another thing, or there is no such pod. */
+export function namedPod(inventory: Inventory, request: RunRequest): Pod | null {
+  if (request.kind !== 'pod') return null;
+  return inventory.pods.find(({ namespace, name }) => namespace === request.namespace && name === request.pod) ?? null;
+}
+
+/** Why the pod that a run is about cannot be probed. */
+export function unreachable(inventory: Inventory, request: RunRequest): readonly NotChecked[] {
+  const pod = namedPod(inventory, request);
+  if (pod === null || (pod.ip !== null && pod.phase === 'Running')) return [];
+  const waits = pod.conditions.find(({ status, message, reason }) => status !== 'True' && (message !== '' || reason !== ''));
+  const why = waits === undefined ? '' : ` (${waits.type}: ${waits.message || waits.reason})`;
+  const state = pod.ip === null ? `it has no address, its phase is ${pod.phase}` : `its phase is ${pod.phase}`;
+  return [{ what: 'probes to the pod', where: `${pod.namespace}/${pod.name}`, reason: `${state}${why}` }];
 }
 
 /** What follows from missing probe pods or DNS pods: probes that cannot even be planned. */

@@ -3,7 +3,7 @@ import { entityName } from '../model/entity.ts';
 import { LAYERS } from '../model/layer.ts';
 import type { Progress } from '../model/progress.ts';
 import { cleanText, oneLine } from '../model/text.ts';
-import type { LayerState, Status, Verdict, VerdictFinding } from '../model/verdict.ts';
+import { type LayerState, requestWords, type Status, type Verdict, type VerdictFinding } from '../model/verdict.ts';
 import { count } from './slack/words.ts';
 
 /** How text is laid out: with colours or without, and at how many columns sentences are folded. */
@@ -34,7 +34,9 @@ export function formatTerminal(verdict: Verdict, { color, columns }: TerminalSty
   const { mark, format } = STATUS[verdict.status];
   const seconds = (verdict.run.durationMs / 1000).toFixed(1);
   const asked =
-    verdict.run.request.kind === 'node' ? `node ${verdict.run.request.node} of ${verdict.run.cluster}` : verdict.run.cluster;
+    verdict.run.request.kind === 'cluster'
+      ? verdict.run.cluster
+      : `${requestWords(verdict.run.request)} of ${verdict.run.cluster}`;
   const sections = [
     [
       `${paint(format, mark)}  ${paint('gray', `${oneLine(asked)} · ${count(verdict.checked.nodes, 'node')} · ${seconds} s`)}`,

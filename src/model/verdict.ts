@@ -9,8 +9,21 @@ import { How } from './probe.ts';
 export const RunRequest = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('cluster') }),
   z.strictObject({ kind: z.literal('node'), node: z.string() }),
+  z.strictObject({ kind: z.literal('pod'), namespace: z.string(), pod: z.string() }),
 ]);
 export type RunRequest = z.infer<typeof RunRequest>;
+
+/** A request in the words that it is asked in, after `/netcheck` or `netcheck run`: `cluster`, `node NAME`, `pod NAMESPACE/NAME`. */
+export function requestWords(request: RunRequest): string {
+  switch (request.kind) {
+    case 'cluster':
+      return 'cluster';
+    case 'node':
+      return `node ${request.node}`;
+    case 'pod':
+      return `pod ${request.namespace}/${request.pod}`;
+  }
+}
 
 /** `failed`: some class of packet between some pair fails completely; `degraded`: it works with loss or lost redundancy. */
 export const Status = z.enum(['healthy', 'degraded', 'failed', 'inconclusive']);

@@ -65,7 +65,7 @@ function testFaults(network: NetworkKind, faults: readonly Fault[]): void {
       (error: unknown) => error instanceof Error && Object.getPrototypeOf(error) === Error.prototype,
     );
     const { at } = await injectFault(lab, name);
-    const { verdict, bundle } = await diagnoseLab(lab);
+    const { verdict, bundle } = await diagnoseLab(lab, fault.request?.(lab, at));
     await healFault(lab, name);
     expect({ wrong: mismatches(verdict, fault.expects(lab, at)), headline: verdict.headline }).toEqual({
       wrong: [],

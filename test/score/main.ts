@@ -43,7 +43,12 @@ async function main(): Promise<void> {
     ...faults.flatMap((fault, index) =>
       placements(fault, perFault ?? 0, (seed ?? 0) * 1000 + index).map((place) => ['single', [place]] as const),
     ),
-    ...pairsOf(faults, values.only === undefined ? (pairCount ?? 0) : 0, seed ?? 0).map((pair) => ['pair', pair] as const),
+    // A run about one pod sees little of what else is wrong.
+    ...pairsOf(
+      faults.filter(({ name }) => FAULTS[name]?.request === undefined),
+      values.only === undefined ? (pairCount ?? 0) : 0,
+      seed ?? 0,
+    ).map((pair) => ['pair', pair] as const),
   ];
   const trials: Trial[] = values.record !== undefined && existsSync(values.record) ? readTrials(values.record) : [];
   const left = new Map<string, number>();

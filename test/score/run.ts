@@ -13,7 +13,8 @@ export async function runTrial(kind: Kind, placed: readonly Placed[]): Promise<T
   try {
     const there: { readonly fault: Fault; readonly at: At }[] = [];
     for (const { name, at } of placed) there.push(await injectFault(lab, name, onlyNamed(at)));
-    const { verdict } = await diagnoseLab(lab);
+    const [request] = there.flatMap(({ fault, at }) => fault.request?.(lab, at) ?? []);
+    const { verdict } = await diagnoseLab(lab, request);
     const expectations = there.map(({ fault, at }) => ({ name: fault.name, at, ...fault.expects(lab, at) }));
     const [first, ...more] = expectations;
     const expectation = first === undefined ? HEALTHY : more.length === 0 ? first : together(expectations);

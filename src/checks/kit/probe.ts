@@ -39,6 +39,8 @@ export type ProbeContext = {
   readonly targets: readonly ProbeNode[];
   readonly pairs: readonly (readonly [ProbeNode, ProbeNode])[];
   readonly count: number;
+  /** The pod that the run was asked about, if it is about one: the only pod of a user that is ever probed. */
+  readonly named: (Pod & { readonly ip: string }) | null;
 };
 
 /** A kind of probe of the catalogue. */

@@ -1,5 +1,5 @@
 import type { Phase, Progress } from '../../model/progress.ts';
-import type { RunRequest } from '../../model/verdict.ts';
+import { type RunRequest, requestWords } from '../../model/verdict.ts';
 import { button, buttons, context, type Message, section } from './blocks.ts';
 import { code, joined, literal, type Mrkdwn, md, mention, plain } from './markup.ts';
 import { count, duration, layerStrip, subjectOf, subjectText } from './words.ts';
@@ -88,13 +88,12 @@ export function endedMessage(
   end: { readonly status: 'failed' | 'cancelled'; readonly reason: string | null; readonly by: string | null },
 ): Message {
   const what = subjectOf(run.request, run.cluster);
-  const again = run.request.kind === 'cluster' ? 'cluster' : `node ${run.request.node}`;
   const head =
     end.status === 'failed'
       ? md`⚪ *No verdict* on ${what}`
       : md`🛑 *Cancelled:* the check of ${what}${end.by === null ? md`` : md`, by ${mention(end.by)}`}`;
   const reason = end.reason === null || end.reason === '' ? [] : [md`${plain(end.reason, 600)}`];
-  const retry = md`Nothing is known about the network from this run. Again: ${code(`/netcheck ${again}`, 280)}`;
+  const retry = md`Nothing is known about the network from this run. Again: ${code(`/netcheck ${requestWords(run.request)}`, 350)}`;
   return {
     text: literal(
       `${end.status === 'failed' ? 'No verdict on' : 'Cancelled:'} ${subjectText(run.request, run.cluster)}${end.reason ? `: ${end.reason}` : ''}`,

@@ -1,7 +1,7 @@
 import { LAYERS } from '../../model/layer.ts';
 import type { Progress } from '../../model/progress.ts';
-import type { RunRequest, Status, Verdict } from '../../model/verdict.ts';
-import { code, joined, type Mrkdwn, md } from './markup.ts';
+import { type RunRequest, requestWords, type Status, type Verdict } from '../../model/verdict.ts';
+import { code, joined, type Mrkdwn, md, plain } from './markup.ts';
 
 const STATE_SIGNS = { ok: md`✅`, fail: md`❌`, unknown: md`❔`, 'not-checked': md`➖`, checking: md`⏳` };
 
@@ -21,15 +21,16 @@ export function layerStrip(layers: Verdict['layers'] | Progress['layers']): Mrkd
   );
 }
 
-/** What was asked: `cluster prod` or `node node-3 of cluster prod`. */
+/** What was asked: `cluster prod`, `node node-3 of cluster prod` or `pod default/web-1 of cluster prod`. */
 export function subjectOf(request: RunRequest, cluster: string): Mrkdwn {
   if (request.kind === 'cluster') return md`cluster ${code(cluster, 70)}`;
-  return md`node ${code(request.node, 260)} of cluster ${code(cluster, 70)}`;
+  const name = request.kind === 'node' ? request.node : `${request.namespace}/${request.pod}`;
+  return md`${plain(request.kind)} ${code(name, 330)} of cluster ${code(cluster, 70)}`;
 }
 
 /** The same as plain text. */
 export function subjectText(request: RunRequest, cluster: string): string {
-  return request.kind === 'cluster' ? `cluster ${cluster}` : `node ${request.node} of cluster ${cluster}`;
+  return request.kind === 'cluster' ? `cluster ${cluster}` : `${requestWords(request)} of cluster ${cluster}`;
 }
 
 /** `3.9 s`, `2 min 5 s`. */

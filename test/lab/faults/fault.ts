@@ -1,5 +1,5 @@
 import { type Layer, lowestLayer } from '../../../src/model/layer.ts';
-import type { Verdict } from '../../../src/model/verdict.ts';
+import type { RunRequest, Verdict } from '../../../src/model/verdict.ts';
 import type { Handle } from '../handle.ts';
 import type { NetworkKind } from '../topology.ts';
 
@@ -43,6 +43,8 @@ export type Fault = {
   readonly prove: (lab: Handle, at: At) => Promise<void>;
   readonly heal: (lab: Handle, at: At, saved: Saved) => Promise<void>;
   readonly expects: (lab: Handle, at: At) => Expectation;
+  /** What a run has to be asked to see it; the whole cluster where this is left out. */
+  readonly request?: (lab: Handle, at: At) => RunRequest;
 };
 
 /** Most faults: traffic fails, and one cause on one node explains it. */

@@ -69,8 +69,11 @@ import {
 } from './overlay.ts';
 import {
   acceptQueueOverflow,
+  declaredPortNotListening,
+  hostNetworkDnsPolicy,
   leftoverProcess,
   listensOnLoopbackOnly,
+  namedPodRefuses,
   podAddressMissing,
   podDefaultRouteMissing,
   podGatewayWrong,
@@ -243,6 +246,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     endpointOfTerminatingPod,
     graceShorterThanPreStop,
     kubeletProbeFailing,
+    namedPodRefuses,
+    declaredPortNotListening,
+    hostNetworkDnsPolicy,
   ].map((fault) => [fault.name, fault]),
 );
 

@@ -37,12 +37,12 @@ done`,
   );
 }
 
-/** Starts the processes of a web pod as node.sh did, in the cgroup they belong to. */
-async function startWeb(lab: Handle, pod: LabPod): Promise<void> {
+/** Starts the processes of a pod as node.sh did, in the cgroup they belong to. */
+async function start(lab: Handle, pod: LabPod): Promise<void> {
   const { netns } = pod.network ?? {};
   await lab.sh(
     pod.node,
-    `ip netns exec ${netns} sh /run/lab/build/pod.sh start ${netns} web >/run/pods
+    `ip netns exec ${netns} sh /run/lab/build/pod.sh start ${netns} ${pod.role} >/run/pods
 mount -a -T /run/pods
 . /run/lab/build/listens.sh
 all_listen /run/pods`,
@@ -62,7 +62,7 @@ export const portNotListening: Fault = {
     const { ip } = podAt(lab, at, 'web');
     await expectPackets(lab, { pass: [ping(at.peer, ip)], fail: [tcp(at.peer, ip, 8080)] });
   },
-  heal: (lab, at) => startWeb(lab, podAt(lab, at, 'web')),
+  heal: (lab, at) => start(lab, podAt(lab, at, 'web')),
   expects: riskOnly('port-not-listening'),
 };
 
@@ -90,7 +90,7 @@ listens $! tcp 8080`,
   async heal(lab, at) {
     const pod = podAt(lab, at, 'web');
     await end(lab, pod, 'web');
-    await startWeb(lab, pod);
+    await start(lab, pod);
   },
   expects: riskOnly('listens-on-loopback-only'),
 };
@@ -428,3 +428,70 @@ export const podSearchWrong = resolver(
   'a pod searches none of the domains of the cluster',
   's/^search .*/search example.com/',
 );
+
+/** As `port-not-listening`, where somebody asks about that very pod: then its ports are connected to. */
+export const namedPodRefuses: Fault = {
+  ...portNotListening,
+  name: 'named-pod-refuses',
+  title: 'a pod behind a Service is there, but its process is not, and a run is about that pod',
+  request: (lab, at) => ({ kind: 'pod', namespace: 'default', pod: podAt(lab, at, 'web').name }),
+  expects: (_lab, at) => ({
+    status: 'failed',
+    layer: 'L4',
+    codes: [{ code: 'port-not-listening', node: 'default/web' }],
+    risks: ['rollout-without-readiness-probe', 'rollout-without-pre-stop'],
+    nodes: [at.node],
+  }),
+};
+
+export const declaredPortNotListening: Fault = {
+  name: 'declared-port-not-listening',
+  row: 'P4',
+  title: 'nothing listens on a port that a pod declares and no Service sends to, and a run is about that pod',
+  placement: 'node',
+  async inject(lab, at) {
+    await end(lab, podAt(lab, at, 'client'), 'client');
+    return {};
+  },
+  async prove(lab, at) {
+    const { ip } = podAt(lab, at, 'client');
+    await expectPackets(lab, { pass: [ping(at.peer, ip)], fail: [tcp(at.peer, ip, 8080)] });
+  },
+  heal: (lab, at) => start(lab, podAt(lab, at, 'client')),
+  request: (lab, at) => ({ kind: 'pod', namespace: 'default', pod: podAt(lab, at, 'client').name }),
+  expects: riskOnly('declared-port-not-listening'),
+};
+
+function kubeProxyAt(lab: Handle, at: At): string {
+  return `kube-proxy-${lab.node(at.node).index}`;
+}
+
+/** As kubeadm's kube-proxy has it. */
+export const hostNetworkDnsPolicy: Fault = {
+  name: 'host-network-dns-policy',
+  row: 'D5',
+  title: 'a pod on the network of its node has dnsPolicy ClusterFirst, and a run is about that pod',
+  placement: 'node',
+  async inject(lab, at) {
+    await setDnsPolicy(lab, at, 'ClusterFirst');
+    return {};
+  },
+  async prove(lab, at) {
+    const { exitCode } = await lab.exec(at.node, ['getent', 'ahostsv4', 'kube-dns.kube-system.svc.cluster.local']);
+    if (exitCode === 0) throw new Error('names of Services resolve on the node');
+    const { body } = await lab.api('GET', kubeProxyPath(lab, at));
+    const { dnsPolicy } = (body as { spec: { dnsPolicy: string } }).spec;
+    if (dnsPolicy !== 'ClusterFirst') throw new Error(`its dnsPolicy is ${dnsPolicy}`);
+  },
+  heal: (lab, at) => setDnsPolicy(lab, at, 'Default'),
+  request: (lab, at) => ({ kind: 'pod', namespace: 'kube-system', pod: kubeProxyAt(lab, at) }),
+  expects: riskOnly('host-network-dns-policy'),
+};
+
+function kubeProxyPath(lab: Handle, at: At): string {
+  return `/api/v1/namespaces/kube-system/pods/${kubeProxyAt(lab, at)}`;
+}
+
+async function setDnsPolicy(lab: Handle, at: At, dnsPolicy: string): Promise<void> {
+  await lab.api('PATCH', kubeProxyPath(lab, at), { spec: { dnsPolicy } });
+}

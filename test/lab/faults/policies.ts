@@ -78,6 +78,11 @@ function policy(
     row: 'P9',
     placement: 'cluster',
     ...rest,
+    async prove(lab, at) {
+      // Throws when there is none; some policies change nothing else that can be seen.
+      await lab.api('GET', `${pathOf(object.namespace)}/${object.name}`);
+      await rest.prove(lab, at);
+    },
     async inject(lab) {
       await create(lab, object);
       if (enforced !== null) await enforce(lab, enforced.pods(lab), enforced.allow);

@@ -57,11 +57,15 @@ export const endpointWithoutPod: Fault = {
     await lab.api('PATCH', `${SLICES}/${metadata.name}`, { endpoints: [...endpoints, gone] });
     return { slice: metadata.name, endpoints: JSON.stringify(endpoints) };
   },
-  prove: (lab, at) =>
-    expectPackets(lab, {
+  async prove(lab, at) {
+    const ip = ghost(lab, at);
+    const { endpoints } = await sliceWith(lab, webPod(lab, at));
+    if (!JSON.stringify(endpoints).includes(`"${ip}"`)) throw new Error(`no EndpointSlice has ${ip}`);
+    await expectPackets(lab, {
       pass: [tcp(at.node, webPod(lab, at).ip, 8080)],
-      fail: [ping(at.node, ghost(lab, at)), tcp(at.node, ghost(lab, at), 8080)],
-    }),
+      fail: [ping(at.node, ip), tcp(at.node, ip, 8080)],
+    });
+  },
   async heal(lab, _at, saved) {
     await lab.api('PATCH', `${SLICES}/${saved['slice']}`, { endpoints: JSON.parse(saved['endpoints'] ?? '[]') as object });
   },

@@ -8,6 +8,36 @@ test('every pod asks the DNS of the cluster', () => {
   expect(evaluated(podResolverWrong, inCase('healthy'))).toEqual({ findings: [], acquitted: [], gaps: [] });
 });
 
+test('a named pod on the network of its node', () => {
+  expect(evaluated(podResolverWrong, inCase('host-network'))).toEqual({
+    findings: [
+      {
+        check: 'pod-resolver-wrong',
+        layer: 'DNS',
+        severity: 'info',
+        certainty: 'certain',
+        partial: false,
+        evidence: [
+          {
+            where: 'Kubernetes API',
+            source: 'Pod kube-system/kube-proxy-2, spec',
+            text: 'hostNetwork true, dnsPolicy ClusterFirst',
+          },
+        ],
+        code: 'host-network-dns-policy',
+        entity: { kind: 'Pod', namespace: 'kube-system', name: 'kube-proxy-2' },
+        at: [],
+        harms: [],
+        summary:
+          'the pod kube-system/kube-proxy-2 uses the network of node-2 with dnsPolicy ClusterFirst, which means Default there: it asks the name servers of the node, and names of Services do not resolve in it',
+        advice: 'If it has to resolve names of Services, set dnsPolicy: ClusterFirstWithHostNet.',
+      },
+    ],
+    acquitted: [],
+    gaps: [],
+  });
+});
+
 test('another name server', () => {
   expect(evaluated(podResolverWrong, inCase('name-server'))).toEqual({
     findings: [
@@ -20,7 +50,7 @@ test('another name server', () => {
         evidence: [
           {
             where: 'node-2',
-            source: '/etc/resolv.conf of default/web-2 (process 17)',
+            source: '/etc/resolv.conf of default/web-2 (process 20)',
             text: 'nameserver 10.28.0.1; search default.svc.cluster.local svc.cluster.local cluster.local; options ndots:5',
           },
         ],
@@ -50,7 +80,7 @@ test('other search domains', () => {
         evidence: [
           {
             where: 'node-2',
-            source: '/etc/resolv.conf of default/web-2 (process 17)',
+            source: '/etc/resolv.conf of default/web-2 (process 20)',
             text: 'nameserver 172.26.0.10; search example.com; options ndots:5',
           },
         ],
@@ -125,4 +155,9 @@ test('what hardly any pod has is not meant to be; several pods of a node are one
         'resolv.conf in default/client-2, default/web-2, netcheck-agents/netcheck-probe-2 on node-2 does not search default.svc (it has example.com): short names of Services do not resolve',
     },
   ]);
+});
+
+test('a pod on the network of its node is told only when it was named, and not when it asked for the cluster', () => {
+  expect(findingsIn(podResolverWrong, inCase('host-network'), [])).toEqual([]);
+  expect(found(withPod(inCase('host-network'), 'kube-proxy-2', { dnsPolicy: 'ClusterFirstWithHostNet' }))).toEqual([]);
 });

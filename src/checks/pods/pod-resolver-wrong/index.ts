@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { nodeEntity, podEntity } from '../../../model/entity.ts';
+import { entityName, nodeEntity, podEntity } from '../../../model/entity.ts';
 import { podPlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import type { PodNamespace, PodState } from '../../../model/wire/agent.ts';
-import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type PodOnNode, parsePods, podName, podsOn } from '../../kit/pods.ts';
 import { ADDRESSES, PODS } from '../../kit/readings.ts';
@@ -24,11 +24,13 @@ export const podResolverWrong = defineCheck({
     'pod-nameserver-wrong':
       'The resolv.conf of a pod with dnsPolicy ClusterFirst names no name server of the cluster, while those of other pods do.',
     'pod-search-wrong': "The resolv.conf of such a pod lacks the cluster's search domains, while those of other pods have them.",
+    'host-network-dns-policy':
+      'The pod that was named uses the network of its node with dnsPolicy ClusterFirst, which means Default there: it asks the name servers of the node.',
   },
   params: z.strictObject({}),
   collect: { pods: PODS, addresses: ADDRESSES },
   parse: ({ pods, addresses }) => allParsed<Facts>({ pods: parsePods(pods), links: parseLinks(addresses) }),
-  evaluate: (facts: ReadonlyMap<string, Facts>, { inventory }) => {
+  evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) => {
     const seen = [...facts].flatMap(([node, { pods }]) =>
       podsOn(pods, inventory, node).flatMap((found) => {
         const { resolv } = found.namespace;
@@ -45,7 +47,11 @@ export const podResolverWrong = defineCheck({
       // Where the kubelets are told to use something else on purpose, hardly any pod has the cluster's.
       return others.length * 2 < seen.length ? [...Map.groupBy(others, ({ node }) => node).values()] : [];
     });
-    return [...(wrong ?? []).map((group) => wrongServer(group, usual)), ...(searchless ?? []).map(wrongSearch)];
+    return [
+      ...(wrong ?? []).map((group) => wrongServer(group, usual)),
+      ...(searchless ?? []).map(wrongSearch),
+      ...onHostNetwork(inventory, probed),
+    ];
   },
 });
 
@@ -58,6 +64,29 @@ function createIsServer({ services }: Inventory, facts: ReadonlyMap<string, Fact
     served.has(ip) ||
     ip.startsWith('169.254.') ||
     (facts.get(node)?.links ?? []).some(({ addresses }) => addresses.some((address) => address.ip === ip));
+}
+
+/** So many pods of the system are like this, and content with it, that it is told only of the pod that was named. */
+function onHostNetwork({ pods }: Inventory, probed: readonly Probed[]): readonly Draft[] {
+  const named = new Set(
+    probed
+      .filter(({ probe, result }) => probe.check === 'named-pod' && result.status !== 'unknown')
+      .map(({ probe }) => entityName(probe.target)),
+  );
+  return pods
+    .filter((pod) => pod.hostNetwork && pod.dnsPolicy === 'ClusterFirst' && named.has(podName(pod)))
+    .map((pod) => ({
+      code: 'host-network-dns-policy',
+      entity: podEntity(pod.namespace, pod.name),
+      severity: 'info',
+      at: [],
+      harms: [],
+      summary: `the pod ${podName(pod)} uses the network of ${pod.node ?? 'its node'} with dnsPolicy ClusterFirst, which means Default there: it asks the name servers of the node, and names of Services do not resolve in it`,
+      advice: 'If it has to resolve names of Services, set dnsPolicy: ClusterFirstWithHostNet.',
+      evidence: [
+        { where: 'Kubernetes API', source: `Pod ${podName(pod)}, spec`, text: `hostNetwork true, dnsPolicy ${pod.dnsPolicy}` },
+      ],
+    }));
 }
 
 /** Pods of one node. Where a pod resolves names is its own matter: nothing that netcheck sends goes by its resolv.conf. */

@@ -17,7 +17,7 @@ test('one of the pods of the cluster DNS', () => {
         severity: 'critical',
         certainty: 'certain',
         partial: false,
-        evidence: [{ where: 'node-2', source: '/proc/28/net/tcp, udp of kube-system/coredns-2', text: 'no listening socket' }],
+        evidence: [{ where: 'node-2', source: '/proc/31/net/tcp, udp of kube-system/coredns-2', text: 'no listening socket' }],
         code: 'port-not-listening',
         entity: { kind: 'Service', namespace: 'kube-system', name: 'kube-dns' },
         at: [{ place: 'pod/kube-system/coredns-2', point: 'socket' }],
@@ -36,6 +36,29 @@ test('one of the pods of the cluster DNS', () => {
   });
 });
 
+test('a port that the named pod only declares', () => {
+  expect(evaluated(portNotListening, inCase('declared'))).toEqual({
+    findings: [
+      {
+        check: 'port-not-listening',
+        layer: 'L4',
+        severity: 'info',
+        certainty: 'certain',
+        partial: false,
+        evidence: [{ where: 'node-2', source: '/proc/24/net/tcp, udp of default/client-2', text: 'no listening socket' }],
+        code: 'declared-port-not-listening',
+        entity: { kind: 'Pod', namespace: 'default', name: 'client-2' },
+        at: [{ place: 'pod/default/client-2', point: 'socket' }],
+        harms: [],
+        summary: 'nothing listens on TCP 8080 in default/client-2 on node-2, which the pod declares and no Service sends to',
+        advice: 'A declared port need not be served; if this one is to be, look at the log of its container.',
+      },
+    ],
+    acquitted: [],
+    gaps: [],
+  });
+});
+
 test('only on the loopback address', () => {
   expect(evaluated(portNotListening, inCase('loopback'))).toEqual({
     findings: [
@@ -45,7 +68,7 @@ test('only on the loopback address', () => {
         severity: 'critical',
         certainty: 'certain',
         partial: false,
-        evidence: [{ where: 'node-2', source: '/proc/17/net/tcp, udp of default/web-2', text: 'TCP 127.0.0.1:8080 (web)' }],
+        evidence: [{ where: 'node-2', source: '/proc/20/net/tcp, udp of default/web-2', text: 'TCP 127.0.0.1:8080 (web)' }],
         code: 'listens-on-loopback-only',
         entity: { kind: 'Service', namespace: 'default', name: 'web' },
         at: [{ place: 'pod/default/web-2', point: 'socket' }],
@@ -68,7 +91,7 @@ test('nothing listens', () => {
         severity: 'critical',
         certainty: 'certain',
         partial: false,
-        evidence: [{ where: 'node-2', source: '/proc/17/net/tcp, udp of default/web-2', text: 'no listening socket' }],
+        evidence: [{ where: 'node-2', source: '/proc/20/net/tcp, udp of default/web-2', text: 'no listening socket' }],
         code: 'port-not-listening',
         entity: { kind: 'Service', namespace: 'default', name: 'web' },
         at: [{ place: 'pod/default/web-2', point: 'socket' }],
@@ -140,4 +163,8 @@ test('many pods behind one Service are one finding', () => {
     summary:
       'nothing listens on TCP 8080, where the Service default/web sends to, in default/web-1 on node-1, default/web-2 on node-2, default/web-3 on node-3',
   });
+});
+
+test('a declared port of a pod that nobody asked about need not be served', () => {
+  expect(findingsIn(portNotListening, inCase('declared'), [])).toEqual([]);
 });

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import type { Entity } from '../../../model/entity.ts';
+import { type Entity, podEntity } from '../../../model/entity.ts';
+import type { Citation } from '../../../model/finding.ts';
 import { podPlace } from '../../../model/hop.ts';
 import type { Endpoint, Inventory, Pod, Port } from '../../../model/inventory.ts';
 import type { PodListener, PodNamespace, PodState } from '../../../model/wire/agent.ts';
-import { type Draft, defineCheck } from '../../kit/check.ts';
+import { type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { listenerText, parsePods, podName, podsOn } from '../../kit/pods.ts';
 import { PODS } from '../../kit/readings.ts';
 
@@ -33,18 +34,23 @@ export const portNotListening = defineCheck({
   why: 'Connections to the Service are refused whenever it picks such a pod, while the network is fine.',
   codes: {
     'port-not-listening': "In a pod behind a Service nothing listens on the Service's target port.",
+    'declared-port-not-listening':
+      'The pod that was named declares a port on which nothing listens, and to which no Service sends.',
     'listens-on-loopback-only': 'It listens on 127.0.0.1 only, where nobody outside the pod can reach it.',
   },
   params: z.strictObject({}),
   collect: { pods: PODS },
   parse: ({ pods }) => parsePods(pods),
-  evaluate: (facts: ReadonlyMap<string, PodState>, { inventory }) => {
+  evaluate: (facts: ReadonlyMap<string, PodState>, { inventory, probed }) => {
     const missing = [...facts].flatMap(([node, state]) => missingOn(node, state, inventory));
     const groups = Map.groupBy(
       missing,
       ({ endpoint, loopback }) => `${podName({ ...endpoint, name: endpoint.service })} ${loopback === null}`,
     );
-    return [...groups.values()].flatMap(describe);
+    return [
+      ...[...groups.values()].flatMap(describe),
+      ...[...facts].flatMap(([node, state]) => declared(node, state, inventory, probed)),
+    ];
   },
 });
 
@@ -62,6 +68,33 @@ function missingOn(node: string, state: PodState, inventory: Inventory): readonl
           return [{ endpoint, port, pod, node, namespace, loopback: there[0] ?? null }];
         }),
       );
+  });
+}
+
+/** Ports that a pod only declares are not everybody's concern: they are looked at in the pod that was named. */
+function declared(node: string, state: PodState, inventory: Inventory, probed: readonly Probed[]): readonly Draft[] {
+  const asked = probed.filter(({ probe }) => probe.check === 'named-pod' && probe.method === 'tcp' && probe.listens !== true);
+  return podsOn(state, inventory, node).flatMap(({ pod, namespace }) => {
+    const ports = pod.ports.filter(
+      ({ port, protocol }) =>
+        protocol === 'TCP' &&
+        asked.some(({ probe }) => probe.to.ip === pod.ip && probe.to.port === port) &&
+        !namespace.listeners.some((socket) => socket.proto === 'tcp' && socket.port === port && isOpen(socket.ip, pod.ip)),
+    );
+    if (ports.length === 0 || !isJudged(pod, namespace, inventory.readAt)) return [];
+    const names = ports.map(({ port }) => `TCP ${port}`).join(', ');
+    return [
+      {
+        code: 'declared-port-not-listening',
+        entity: podEntity(pod.namespace, pod.name),
+        severity: 'info',
+        at: [{ place: podPlace(pod.namespace, pod.name), point: 'socket' }],
+        harms: [],
+        summary: `nothing listens on ${names} in ${podName(pod)} on ${node}, which the pod declares and no Service sends to`,
+        advice: 'A declared port need not be served; if this one is to be, look at the log of its container.',
+        evidence: [citation(podName(pod), node, namespace)],
+      },
+    ];
   });
 }
 
@@ -108,14 +141,14 @@ function describe(group: readonly Missing[]): readonly Draft[] {
         loopback === null
           ? 'Compare targetPort with the port that the process listens on, and look at the log of the container.'
           : `Let the process listen on 0.0.0.0 instead of ${loopback.ip}.`,
-      evidence: pods.slice(0, SHOWN).map(({ pod, node, namespace }) => ({
-        where: node,
-        source: `/proc/${namespace.pid}/net/tcp, udp of ${podName(pod)}`,
-        text:
-          namespace.listeners.length === 0 ? 'no listening socket' : namespace.listeners.slice(0, 8).map(listenerText).join(', '),
-      })),
+      evidence: pods.slice(0, SHOWN).map(({ pod, node, namespace }) => citation(podName(pod), node, namespace)),
     },
   ];
 }
 
 const SHOWN = 3;
+
+function citation(pod: string, node: string, { pid, listeners }: PodNamespace): Citation {
+  const text = listeners.length === 0 ? 'no listening socket' : listeners.slice(0, 8).map(listenerText).join(', ');
+  return { where: node, source: `/proc/${pid}/net/tcp, udp of ${pod}`, text };
+}

@@ -39,8 +39,8 @@ test('a grace period that is shorter than the hook', () => {
   });
 });
 
-test('a rollout without probe and hook', () => {
-  expect(evaluated(rolloutHazards, inCase('rolling'))).toEqual({
+test('a workload of which a pod was named', () => {
+  expect(evaluated(rolloutHazards, inCase('named'))).toEqual({
     findings: [
       {
         check: 'rollout-hazards',
@@ -56,7 +56,7 @@ test('a rollout without probe and hook', () => {
         harms: [],
         code: 'rollout-without-readiness-probe',
         summary:
-          'the DaemonSet default/web is being rolled out and has no readinessProbe: new pods get connections as soon as their process exists, and refuse them until it listens',
+          'the DaemonSet default/web has no readinessProbe: when it is rolled out, new pods get connections as soon as their process exists, and refuse them until it listens',
         advice:
           'kubectl -n default patch daemonset web --type=strategic -p \'{"spec":{"template":{"spec":{"containers":[{"name":"web","readinessProbe":{"httpGet":{"path":"/","port":8080},"periodSeconds":5,"timeoutSeconds":3}}]}}}}\'',
       },
@@ -78,7 +78,56 @@ test('a rollout without probe and hook', () => {
         harms: [],
         code: 'rollout-without-pre-stop',
         summary:
-          'the DaemonSet default/web is being rolled out and has no preStop hook: old pods end while nodes still send to them, and new connections are refused',
+          'the DaemonSet default/web has no preStop hook: when it is rolled out, old pods end while nodes still send to them, and new connections are refused',
+        advice:
+          'kubectl -n default patch daemonset web --type=strategic -p \'{"spec":{"template":{"spec":{"containers":[{"name":"web","lifecycle":{"preStop":{"sleep":{"seconds":15}}}}]}}}}\'',
+      },
+    ],
+    acquitted: [],
+    gaps: [],
+  });
+});
+
+test('a rollout without probe and hook', () => {
+  expect(evaluated(rolloutHazards, inCase('rolling'))).toEqual({
+    findings: [
+      {
+        check: 'rollout-hazards',
+        layer: 'L7',
+        severity: 'info',
+        certainty: 'certain',
+        partial: false,
+        evidence: [
+          { where: 'Kubernetes API', source: 'Pod default/web-1, spec', text: 'containers without readinessProbe: web' },
+        ],
+        entity: { kind: 'DaemonSet', namespace: 'default', name: 'web' },
+        at: [],
+        harms: [],
+        code: 'rollout-without-readiness-probe',
+        summary:
+          'the DaemonSet default/web has no readinessProbe: when it is rolled out, new pods get connections as soon as their process exists, and refuse them until it listens',
+        advice:
+          'kubectl -n default patch daemonset web --type=strategic -p \'{"spec":{"template":{"spec":{"containers":[{"name":"web","readinessProbe":{"httpGet":{"path":"/","port":8080},"periodSeconds":5,"timeoutSeconds":3}}]}}}}\'',
+      },
+      {
+        check: 'rollout-hazards',
+        layer: 'L7',
+        severity: 'info',
+        certainty: 'certain',
+        partial: false,
+        evidence: [
+          {
+            where: 'Kubernetes API',
+            source: 'Pod default/web-1, spec',
+            text: 'containers without preStop: web; terminationGracePeriodSeconds 30',
+          },
+        ],
+        entity: { kind: 'DaemonSet', namespace: 'default', name: 'web' },
+        at: [],
+        harms: [],
+        code: 'rollout-without-pre-stop',
+        summary:
+          'the DaemonSet default/web has no preStop hook: when it is rolled out, old pods end while nodes still send to them, and new connections are refused',
         advice:
           'kubectl -n default patch daemonset web --type=strategic -p \'{"spec":{"template":{"spec":{"containers":[{"name":"web","lifecycle":{"preStop":{"sleep":{"seconds":15}}}}]}}}}\'',
       },

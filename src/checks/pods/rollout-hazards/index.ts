@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Entity } from '../../../model/entity.ts';
+import { type Entity, entityName } from '../../../model/entity.ts';
 import type { Container, Inventory, Pod } from '../../../model/inventory.ts';
 import { type Draft, defineCheck, ok } from '../../kit/check.ts';
 import { podName } from '../../kit/pods.ts';
@@ -13,27 +13,39 @@ export const rolloutHazards = defineCheck({
   title: 'A workload that loses connections when it is updated',
   why: 'Pods get traffic before they can serve it, or after they have ended: errors with every rolling update, and only then.',
   codes: {
-    'rollout-without-readiness-probe': 'A workload behind a Service is being rolled out and has no readinessProbe.',
-    'rollout-without-pre-stop': 'A workload behind a Service is being rolled out and has no preStop hook.',
+    'rollout-without-readiness-probe':
+      'A workload behind a Service that is being rolled out, or was named, has no readinessProbe.',
+    'rollout-without-pre-stop': 'A workload behind a Service that is being rolled out, or was named, has no preStop hook.',
     'grace-shorter-than-pre-stop': 'The grace period of a workload is over before its preStop hook is.',
   },
   params: z.strictObject({}),
   collect: {},
   parse: () => ok(null),
-  evaluate: (_facts, { inventory }) => {
+  evaluate: (_facts, { inventory, probed }) => {
+    const named = new Set(
+      probed
+        .filter(({ probe, result }) => probe.check === 'named-pod' && result.status !== 'unknown')
+        .map(({ probe }) => entityName(probe.target)),
+    );
     const workloads = Map.groupBy(
       inventory.pods.filter((pod) => pod.workload !== null && pod.containers.length > 0),
       ({ namespace, workload }) => `${workload?.kind} ${namespace}/${workload?.name}`,
     );
-    return [...workloads.values()].flatMap((pods) => hazards(pods, inventory));
+    return [...workloads.values()].flatMap((pods) =>
+      hazards(
+        pods,
+        inventory,
+        pods.some((pod) => named.has(podName(pod))),
+      ),
+    );
   },
 });
 
 /**
- * What a pod lacks is told only while pods of its workload are being replaced: nearly every cluster has many that lack
+ * What a pod lacks is told only while pods of its workload are being replaced, or when one was named: nearly every cluster has many that lack
  * it, and most are never noticed. A hook that cannot end in time is a mistake at any time.
  */
-function hazards(pods: readonly Pod[], inventory: Inventory): readonly Draft[] {
+function hazards(pods: readonly Pod[], inventory: Inventory, isNamed: boolean): readonly Draft[] {
   const [newest] = pods.toSorted((a, b) => (b.startedAt ?? '').localeCompare(a.startedAt ?? ''));
   if (newest === undefined) return [];
   const own = newest.containers.filter(({ kind }) => kind === 'container');
@@ -41,11 +53,11 @@ function hazards(pods: readonly Pod[], inventory: Inventory): readonly Draft[] {
   const serves = inventory.endpoints.some(
     ({ namespace, pod }) => namespace === newest.namespace && pods.some(({ name }) => name === pod),
   );
-  const isRolling = serves && pods.some(({ terminating }) => terminating);
+  const isTold = serves && (isNamed || pods.some(({ terminating }) => terminating));
   return [
     ...(slow.length > 0 ? [tooShort(newest, slow)] : []),
-    ...(isRolling && own.every(({ readiness }) => readiness === null) ? [withoutReadiness(newest, own)] : []),
-    ...(isRolling && own.every(({ preStop }) => preStop === null) ? [withoutPreStop(newest, own, inventory.version)] : []),
+    ...(isTold && own.every(({ readiness }) => readiness === null) ? [withoutReadiness(newest, own)] : []),
+    ...(isTold && own.every(({ preStop }) => preStop === null) ? [withoutPreStop(newest, own, inventory.version)] : []),
   ];
 }
 
@@ -94,7 +106,7 @@ function withoutReadiness(pod: Pod, own: readonly Container[]): Draft {
     pod,
     {
       code: 'rollout-without-readiness-probe',
-      summary: `${label(pod)} is being rolled out and has no readinessProbe: new pods get connections as soon as their process exists, and refuse them until it listens`,
+      summary: `${label(pod)} has no readinessProbe: when it is rolled out, new pods get connections as soon as their process exists, and refuse them until it listens`,
       advice: patchOf(pod, { containers: [{ name: first?.name, readinessProbe }] }),
     },
     `containers without readinessProbe: ${own.map(({ name }) => name).join(', ')}`,
@@ -111,7 +123,7 @@ function withoutPreStop(pod: Pod, own: readonly Container[], version: string): D
     pod,
     {
       code: 'rollout-without-pre-stop',
-      summary: `${label(pod)} is being rolled out and has no preStop hook: old pods end while nodes still send to them, and new connections are refused`,
+      summary: `${label(pod)} has no preStop hook: when it is rolled out, old pods end while nodes still send to them, and new connections are refused`,
       advice: patchOf(pod, { containers: [{ name: first?.name, lifecycle: { preStop } }] }),
     },
     `containers without preStop: ${own.map(({ name }) => name).join(', ')}; terminationGracePeriodSeconds ${pod.graceSeconds}`,
