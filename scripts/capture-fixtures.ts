@@ -137,6 +137,15 @@ const TABLE: Readonly<Record<string, Captured>> = {
     configs: ['kube-flannel/kube-flannel-cfg'],
     cases: { healthy: [], 'proxy-mode': on('proxy-mode-differs'), backend: on('flannel-backend-differs') },
   },
+  'host-gw-route-wrong': {
+    network: 'host-gw',
+    pods: ['kube-flannel'],
+    cases: { healthy: [], 'route-missing': between('host-gw-route-missing'), 'peer-off-link': on('host-gw-peer-off-link') },
+  },
+  'vxlan-checksum-wrong': {
+    probes: ['node-to-pod-network'],
+    cases: { healthy: [], 'from-a-node': on('vxlan-checksum-wrong') },
+  },
   'cloud-drops-pods': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-pod'],
     network: 'kubenet',

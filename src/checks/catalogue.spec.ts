@@ -29,6 +29,7 @@ const PROBE_HEADINGS = ['What a failure says', 'False positives', 'Source'];
 
 /** Remedies that findings offer and that are still to be built; the verdict names them, no button does. */
 const REMEDIES_TO_COME = new Set([
+  'disable-tx-checksum',
   'kill-process',
   'delete-filter-rule',
   'delete-neighbour',

@@ -12,9 +12,11 @@ import { upstreamDnsFails } from './dns/upstream-dns-fails/index.ts';
 import { egressFails } from './egress/egress-fails/index.ts';
 import { podToOutside } from './egress/pod-to-outside/index.ts';
 import { flannelNotRunning } from './flannel/flannel-not-running/index.ts';
+import { hostGwRouteWrong } from './flannel/host-gw-route-wrong/index.ts';
 import { peerEntriesWrong } from './flannel/peer-entries-wrong/index.ts';
 import { publicAddressWrong } from './flannel/public-address-wrong/index.ts';
 import { vtepMacWrong } from './flannel/vtep-mac-wrong/index.ts';
+import { vxlanChecksumWrong } from './flannel/vxlan-checksum-wrong/index.ts';
 import { vxlanPortBlocked } from './flannel/vxlan-port-blocked/index.ts';
 import { vxlanSettingsMismatch } from './flannel/vxlan-settings-mismatch/index.ts';
 import type { Check } from './kit/check.ts';
@@ -74,6 +76,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'cloud/cloud-drops-pods': cloudDropsPods,
   'cluster/nodes-disagree': nodesDisagree,
   'flannel/flannel-not-running': flannelNotRunning,
+  'flannel/host-gw-route-wrong': hostGwRouteWrong,
+  'flannel/vxlan-checksum-wrong': vxlanChecksumWrong,
   'flannel/peer-entries-wrong': peerEntriesWrong,
   'flannel/public-address-wrong': publicAddressWrong,
   'flannel/vtep-mac-wrong': vtepMacWrong,

@@ -57,8 +57,7 @@ export function endpointChain(port: Pick<ServicePort, 'service' | 'name' | 'prot
 /** The part of the rules that is the same on every node of a lab: the chains of the Services, and what is in them. */
 export type ServiceSections = { readonly chains: string; readonly rules: string };
 
-export function serviceSections(topology: Topology): ServiceSections {
-  const ports = servicePorts(topology);
+export function serviceSections(topology: Topology, ports: readonly ServicePort[] = servicePorts(topology)): ServiceSections {
   const chains = ports.flatMap((port) => [
     serviceChain(port),
     ...port.endpoints.map((endpoint) => endpointChain(port, endpoint)),

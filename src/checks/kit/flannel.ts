@@ -27,6 +27,20 @@ export function flannelNodes(inventory: Inventory): readonly FlannelNode[] {
   });
 }
 
+/** A node of flannel's host-gw backend: the address that it told the others, and its pod network. */
+export type HostGwNode = Omit<FlannelNode, 'vtepMac'>;
+
+/** The nodes that run flannel's host-gw backend, by their annotations. */
+export function hostGwNodes(inventory: Inventory): readonly HostGwNode[] {
+  return inventory.nodes.flatMap((node) => {
+    const publicIp = flannelAnnotation(node, 'public-ip');
+    const podCIDR = firstIPv4(node.podCIDRs);
+    return flannelAnnotation(node, 'backend-type') === 'host-gw' && publicIp !== null && podCIDR !== null
+      ? [{ node, publicIp, podCIDR }]
+      : [];
+  });
+}
+
 /** flannel's configuration for the whole cluster: the pod network, if it names one, and the backend; null where it cannot be read. */
 export function clusterConf(inventory: Inventory): {
   readonly network: string | null;

@@ -187,6 +187,12 @@ export function readingText(reading: Reading): string {
   if ('what' in reading) return `${reading.what} of every pod's network namespace`;
   return reading.asks === 'own-address' ? "arping -D of the node's own address" : "ethtool -S of the node's uplink";
 }
+/** Counters of IP, ICMP, TCP and UDP of the node, before the sweep and after it. */
+export const PROTOCOL_COUNTERS = { in: 'node', when: 'both', files: ['/proc/net/snmp'] } as const satisfies Reading;
+
+/** What flannel's VXLAN device leaves to the network card: checksums, segmentation. */
+export const VXLAN_OFFLOADS = { in: 'node', argv: ['ethtool', '-k', 'flannel.1'] } as const satisfies Reading;
+
 /** What flannel tells the CNI plugin about this node; written when flannel has its lease. */
 export const FLANNEL_SUBNET_ENV = { in: 'node', files: ['/run/flannel/subnet.env'] } as const satisfies Reading;
 

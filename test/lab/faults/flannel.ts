@@ -342,3 +342,41 @@ export const flannelVtepMacDuplicate: Fault = {
       nodes: [at.node, at.peer],
     }),
 };
+
+/**
+ * The network card of the node computes no checksums, so that every packet leaves with one; the network writes a wrong one
+ * into those of the overlay, as a faulty card or kernel would.
+ */
+export const vxlanChecksumWrong: Fault = {
+  name: 'vxlan-checksum-wrong',
+  row: 'F4',
+  title: 'what a node sends through the overlay arrives with wrong UDP checksums',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(at.node, 'ethtool -K eth0 tx off');
+    await lab.sh(
+      'rack',
+      `nft -f - <<'END'
+table netdev checksum-${at.node} {
+  chain from {
+    type filter hook ingress device "${at.node}" priority 0; policy accept;
+    udp dport ${CLUSTER.vxlan.port} udp checksum set 48879 counter
+  }
+}
+END`,
+    );
+    return {};
+  },
+  async prove(lab, at) {
+    const errors = async (): Promise<number> =>
+      Number((await lab.sh(at.peer, "awk '/^Udp: [0-9]/ {print $8}' /proc/net/snmp")).trim());
+    const before = await errors();
+    await proveCutOff(lab, at);
+    if ((await errors()) <= before) throw new Error(`${at.peer} must count wrong checksums`);
+  },
+  async heal(lab, at) {
+    await lab.sh('rack', `nft delete table netdev checksum-${at.node}`);
+    await lab.sh(at.node, 'ethtool -K eth0 tx on');
+  },
+  expects: (_lab, at) => failedBy('vxlan-checksum-wrong', 'L4', at, { mentions: ['InCsumErrors'] }),
+};

@@ -40,8 +40,10 @@ import {
   flannelVtepMacChanged,
   flannelVtepMacDuplicate,
   flannelWrongInterface,
+  vxlanChecksumWrong,
 } from './flannel.ts';
 import { forwardingOffOnInterface, ipForwardOff, ipForwardOffByFile } from './forwarding.ts';
+import { hostGwPeerOffLink, hostGwRouteMissing } from './host-gw.ts';
 import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
 import { clockWrong, cpuStolen } from './machine.ts';
 import { networkdTookRoute, networkManagerTookRoute } from './managers.ts';
@@ -156,6 +158,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     cloudSourceCheck,
     proxyModeDiffers,
     flannelBackendDiffers,
+    hostGwRouteMissing,
+    hostGwPeerOffLink,
+    vxlanChecksumWrong,
     flannelNotRunning,
     flannelPodMissing,
     flannelSubnetMissing,

@@ -36,17 +36,28 @@ function parseSwitch(evidence: Evidence): Parsed<boolean> {
   return read.success ? ok(read.data === '1') : unknown(`${evidence.argv.join(' ')}: unreadable output`);
 }
 
-/** Finds, for each node by name, the rules that eat must-work packets there; nodes that the API server does not know are left out. */
+/**
+ * Finds, for each node by name, the rules that eat must-work packets there; nodes that the API server does not know are left
+ * out. What only netcheck's own probes need is told only where one of them is missed: a firewall that drops the datagrams by
+ * which directions are told, and lets everything through that the cluster needs, is as it should be.
+ */
 export function createEaters(inventory: Inventory, probed: readonly Probed[]): (name: string, facts: FilterFacts) => Eater[] {
   const nodes = new Map(inventory.nodes.map((node) => [node.name, node]));
   const flows = createFlows(
     inventory,
     probed.map(({ probe }) => probe),
   );
+  const missed = new Set(
+    probed
+      .filter(
+        ({ probe, result }) => result.status === 'fail' && probe.expect === 'reach' && !['udp', 'arp'].includes(probe.method),
+      )
+      .flatMap(({ probe }) => [probe.from.node, probe.to.node]),
+  );
   return (name, { tables, links, bridged }) => {
     const node = nodes.get(name);
-    return node === undefined
-      ? []
-      : eatersOf(tables, (classes) => flows({ node, network: nodeNetwork(node, links), bridged }, classes));
+    if (node === undefined) return [];
+    const eaters = eatersOf(tables, (classes) => flows({ node, network: nodeNetwork(node, links), bridged }, classes));
+    return eaters.filter(({ eaten }) => missed.has(name) || !eaten.every(({ flow }) => flow.own));
   };
 }

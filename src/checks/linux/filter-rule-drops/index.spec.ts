@@ -412,7 +412,7 @@ test('without br_netfilter, pods of one node reach each other past FORWARD, and 
   ]);
 });
 
-test('what the run itself expects to reach counts as must-work', () => {
+test('what only the run itself expects to reach counts as must-work where an answer is missed', () => {
   const over = {
     iptablesNft: evidence(
       ['iptables-nft-save', '-c'],
@@ -420,8 +420,14 @@ test('what the run itself expects to reach counts as must-work', () => {
     ),
   };
   const packet = { proto: 'udp', src: '10.28.87.59', dst: '10.28.87.60', dport: 40123, state: 'new' } as const;
-  const probed = [{ probe: { expect: 'reach', packet } as Probed['probe'], result: {} as Probed['result'] }];
+  const ways = { from: { node: 'node-1', pod: null, ip: packet.src }, to: { node: 'node-2', ip: packet.dst } };
+  const sent = (method: 'udp' | 'ping', status: 'pass' | 'fail') => ({
+    probe: { expect: 'reach', method, packet, ...ways } as Probed['probe'],
+    result: { status } as Probed['result'],
+  });
+  const probed = [sent('udp', 'fail'), sent('ping', 'fail')];
   expect(findingsIn('healthy', { over })).toEqual([]);
+  expect(findingsIn('healthy', { over, probed: [sent('udp', 'fail'), sent('ping', 'pass')] })).toEqual([]);
   expect(findingsIn('healthy', { over, probed })).toMatchObject([
     {
       severity: 'info',
