@@ -275,6 +275,14 @@ const TABLE: Readonly<Record<string, Captured>> = {
       'one-node': [{ fault: 'coredns-on-one-node', at: {} }],
     },
   },
+  'node-local-dns-fails': {
+    pods: ['kube-system'],
+    cases: {
+      healthy: [{ fault: 'node-local-dns', at: {} }],
+      down: on('node-local-dns-down'),
+      bypassed: on('node-local-dns-bypassed'),
+    },
+  },
   'icmp-filtered': {
     probes: ['node-to-node', 'node-to-pod-network', 'pod-to-gateway'],
     cases: { healthy: [], 'on-every-node': [{ fault: 'icmp-filtered', at: {} }] },

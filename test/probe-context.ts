@@ -30,6 +30,7 @@ export function probeContext({
       probePod: probePodOf(inventory, node.name),
       listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
       resolvers: [],
+      addresses: [],
     }),
   );
   const sources = targets.filter(({ answers }) => answers);

@@ -44,6 +44,7 @@ export function simulate(nodeCount: number, silent: readonly string[] = [], pack
           listening: { node: { udp: 40_000 }, pod: { udp: 41_000 } },
           neighbours: [],
           resolvers: [],
+          addresses: [],
           freeNeighbours: null,
           freeConntrack: null,
         },

@@ -7,6 +7,8 @@ import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { corednsUnavailable } from './dns/coredns-unavailable/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
 import { dnsServerError } from './dns/dns-server-error/index.ts';
+import { nodeLocalDns } from './dns/node-local-dns/index.ts';
+import { nodeLocalDnsFails } from './dns/node-local-dns-fails/index.ts';
 import { upstreamDns } from './dns/upstream-dns/index.ts';
 import { upstreamDnsFails } from './dns/upstream-dns-fails/index.ts';
 import { egressFails } from './egress/egress-fails/index.ts';
@@ -118,6 +120,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'dns/coredns-unavailable': corednsUnavailable,
   'linux/pod-cidr-overlap': podCidrOverlap,
   'linux/network-manager-interferes': networkManagerInterferes,
+  'dns/node-local-dns-fails': nodeLocalDnsFails,
 };
 
 /** Every kind of probe, by its folder. */
@@ -135,4 +138,5 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'dns/upstream-dns': upstreamDns,
   'egress/pod-to-outside': podToOutside,
   'pods/named-pod': namedPod,
+  'dns/node-local-dns': nodeLocalDns,
 };

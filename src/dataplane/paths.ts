@@ -1,3 +1,4 @@
+import { NODE_LOCAL_DNS } from '../checks/kit/node-local-dns.ts';
 import type { Step } from '../model/hop.ts';
 import { nodePlace } from '../model/hop.ts';
 import type { Node, Pod } from '../model/inventory.ts';
@@ -44,6 +45,11 @@ export function createPaths(view: View): (probe: Probe) => Paths {
 
   function nodeOfPod(pod: Pod): Node | null {
     return (pod.node !== null && view.nodeByName(pod.node)) || null;
+  }
+
+  /** The far end of a packet: the cache that a node keeps for itself is on whichever node asks. */
+  function targetOf(from: End, ip: string): End {
+    return ip === NODE_LOCAL_DNS && from.node !== null ? { node: from.node, pod: null, ip } : endOf(ip);
   }
 
   function uplinkOf(node: Node): string {
@@ -188,12 +194,12 @@ export function createPaths(view: View): (probe: Probe) => Paths {
     const packets = translated === null ? [probe.packet] : translated;
     const request = packets.map((packet) => [
       ...(nat === null ? [] : [nat]),
-      ...atTranslator(nat === null ? null : from, packet, walk(from, endOf(packet.dst), packet)),
+      ...atTranslator(nat === null ? null : from, packet, walk(from, targetOf(from, packet.dst), packet)),
     ]);
     if (packets.length === 0) return { request: nat === null ? [] : [[nat]], reply: [] };
     if (probe.method === 'udp') return { request, reply: [] };
     const reply = packets.map((packet) =>
-      atTranslator(nat === null ? null : from, packet, walkBack(endOf(packet.dst), from, packet)),
+      atTranslator(nat === null ? null : from, packet, walkBack(targetOf(from, packet.dst), from, packet)),
     );
     return { request, reply };
   };

@@ -290,6 +290,7 @@ function stateOf(inventory: Inventory, evidence: NodeEvidence): NodeState {
     network: node === undefined || links?.outcome !== 'ok' ? null : nodeNetwork(node, links.facts),
     neighbours: neighboursOf(evidence),
     listening: listeningOf(evidence),
+    addresses: links?.outcome === 'ok' ? links.facts.flatMap((link) => link.addresses.map(({ ip }) => ip)) : [],
     resolvers: files?.outcome === 'ok' ? upstreamsOf(files.facts) : [],
     freeNeighbours: readNeighboursFree(read(NEIGHBOUR_TABLE), read(NEIGHBOUR_COUNT)),
     freeConntrack: readConntrackFree(read(CONNTRACK_FREE)),

@@ -39,6 +39,7 @@ export type NodeState = {
   readonly neighbours: readonly Neighbour[];
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
   readonly resolvers: readonly string[];
+  readonly addresses: readonly string[];
   readonly freeNeighbours: number | null;
   readonly freeConntrack: number | null;
 };
@@ -167,6 +168,7 @@ function probeNode(inventory: Inventory, node: Node & { readonly ip: string }, s
     probePod: probePodOf(inventory, node.name),
     listening: state?.listening ?? { node: null, pod: null },
     resolvers: state?.resolvers ?? [],
+    addresses: state?.addresses ?? [],
   };
 }
 

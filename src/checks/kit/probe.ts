@@ -14,7 +14,8 @@ export type ListeningPort = { readonly udp: number };
 /**
  * A node as probes see it. `network` is null when its agent gave no facts; `neighbours` are its neighbour entries as they
  * were last read; `answers` is whether probes can be sent from it; `probePod` is netcheck's own pod there, with an
- * address, or null; `resolvers` are the DNS servers outside that the node asks, by their IPv4 addresses.
+ * address, or null; `resolvers` are the DNS servers outside that the node asks, by their IPv4 addresses; `addresses` all that
+ * its devices hold.
  */
 export type ProbeNode = {
   readonly node: Node;
@@ -26,6 +27,7 @@ export type ProbeNode = {
   readonly probePod: (Pod & { readonly ip: string }) | null;
   readonly listening: { readonly node: ListeningPort | null; readonly pod: ListeningPort | null };
   readonly resolvers: readonly string[];
+  readonly addresses: readonly string[];
 };
 
 /**

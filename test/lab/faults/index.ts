@@ -48,6 +48,7 @@ import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
 import { clockWrong, cpuStolen } from './machine.ts';
 import { networkdTookRoute, networkManagerTookRoute } from './managers.ts';
 import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import { nodeLocalDns, nodeLocalDnsBypassed, nodeLocalDnsDown } from './node-local.ts';
 import {
   masqueradeExcluded,
   masqueradeRuleMissing,
@@ -207,6 +208,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     dnsNoEndpoints,
     corednsAlone,
     corednsOnOneNode,
+    nodeLocalDns,
+    nodeLocalDnsDown,
+    nodeLocalDnsBypassed,
     upstreamDnsSilent,
     upstreamDnsServfail,
     nodeResolversDiffer,
