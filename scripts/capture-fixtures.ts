@@ -78,6 +78,19 @@ const TABLE: Readonly<Record<string, Captured>> = {
       refused: `${USER_MODE} one namespace asked for 9,000 addresses again and again`,
     },
   },
+  'bridge-netfilter-off': {
+    probes: ['pod-to-service-on-node'],
+    objects: ['services'],
+    cases: { healthy: [], 'with-a-server': on('bridge-netfilter-off') },
+  },
+  'kube-rules-twice': {
+    objects: ['services', 'endpoints'],
+    cases: { healthy: [], 'stale-first': on('kube-rules-stale'), alike: on('kube-rules-twice') },
+  },
+  'security-software': {
+    probes: ['node-to-node'],
+    cases: { healthy: [], 'between-two-nodes': between('security-software') },
+  },
   'address-conflict': {
     probes: ['node-to-node'],
     cases: { healthy: [], 'one-peer-misled': between('address-conflict') },

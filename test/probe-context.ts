@@ -56,13 +56,13 @@ export function oneWayLines(kind: ProbeKind, change?: ContextChange): readonly s
 
 /** A probe in words: all that its id does not say. */
 export function lineOf(probe: Probe): string {
-  const { id, layer, from, to, count, bytes, name, listens, ifSilent, sibling, receiver, expect, deniedBy, group } = probe;
+  const { id, layer, from, to, count, bytes, name, listens, ifSilent, every, sibling, receiver, expect, deniedBy, group } = probe;
   const facts = [
     layer,
     `from ${from.ip} ${from.pod === null ? `of ${from.node}` : `of ${from.pod} on ${from.node}`}`,
     to.port === undefined ? null : `port ${to.port}`,
     to.node === null ? 'anywhere' : `on ${to.node}`,
-    `${count} packets`,
+    every === true ? `${count} of them, each for itself` : `${count} packets`,
     bytes === undefined ? null : `${bytes} bytes, not to be fragmented`,
     name === undefined ? null : `for ${name}`,
     listens === undefined ? null : listens ? 'where somebody listens' : 'where nobody may listen',

@@ -88,6 +88,20 @@ function resultOf(probe: Probe, { request, reply }: Paths, faults: readonly Simu
   const share = Math.max(0, ...alternatives.map((path) => passing(path, faults)));
   // What a ping has found needs no other probe.
   if (probe.ifSilent === true && faults.length === 0) return [];
+  if (probe.every === true) {
+    const mean = alternatives.reduce((sum, path) => sum + passing(path, faults), 0) / Math.max(1, alternatives.length);
+    const answered = Math.round(probe.count * mean);
+    const isGood = answered === probe.count;
+    return [
+      {
+        probe: probe.id,
+        status: isGood ? 'pass' : 'fail',
+        sent: probe.count,
+        delivered: answered,
+        how: isGood ? 'ok' : 'timeout',
+      },
+    ];
+  }
   const isExchange = probe.method !== 'ping' && probe.method !== 'udp' && probe.method !== 'arp';
   const delivered = isExchange ? (share > 0 ? 1 : 0) : Math.round(probe.count * share);
   const sent = isExchange && delivered > 0 ? 1 : probe.count;

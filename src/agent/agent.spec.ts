@@ -256,6 +256,7 @@ test('tells the ways apart in which an exchange can end', async () => {
       everyMs: 10,
       timeoutMs: 1000,
       ifSilent: false,
+      until: 'answered',
       exchanges: [
         { id: 'open', method: 'tcp', ip, port: ports.http, name: '' },
         { id: 'closed', method: 'tcp', ip, port: closedPort, name: '' },
@@ -285,6 +286,28 @@ test('tells the ways apart in which an exchange can end', async () => {
     ['forbidden', 'EACCES', 1, 'connect'],
   ]);
   expect(outcomes.find(({ id }) => id === 'silent')?.attempts).toBe(2);
+});
+
+test('counts exchanges that stand each for itself', async () => {
+  const dns = createSocket('udp4');
+  let asked = 0;
+  dns.on('message', (message, from) => {
+    asked += 1;
+    const query = decode(message);
+    const name = query.questions?.[0]?.name ?? '';
+    if (asked % 2 === 0) return;
+    const answers = [{ type: 'A' as const, name, ttl: 1, data: '192.0.2.7' }];
+    const { id = 0, questions = [] } = query;
+    dns.send(encode({ type: 'response', id, questions, answers }), from.port, from.address);
+  });
+  await new Promise<void>((resolve) => dns.bind(0, '127.0.0.1', resolve));
+  cleanups.push(() => dns.close());
+  const { perform, results } = start();
+  const exchange = { id: 'half', method: 'dns', ip: '127.0.0.1', port: dns.address().port, name: 'known.test' } as const;
+  const operation = { op: 'exchange', in: 'node', everyMs: 1, timeoutMs: 200, ifSilent: false, exchanges: [exchange] } as const;
+  await perform({ all: { ...operation, exchanges: [exchange], attempts: 6, until: 'sent' } });
+  const [outcome] = ExchangeOutcome.array().parse(JSON.parse(results.get('all')?.stdout ?? ''));
+  expect({ ...outcome, ms: 0 }).toEqual({ id: 'half', attempts: 6, answered: 3, result: 'TIMEOUT', detail: '', ms: 0 });
 });
 
 test('counts the datagrams that arrive, by their mark, and nobody else’s', async () => {

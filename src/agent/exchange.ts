@@ -1,10 +1,15 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Exchange, ExchangeOutcome } from '../model/wire/agent.ts';
 import { dialogueOf } from './dialogue.ts';
 import { TIMED_OUT, type Transport } from './transport.ts';
 
 /** When and how often an exchange is tried; milliseconds. */
-export type Pace = { readonly attempts: number; readonly everyMs: number; readonly timeoutMs: number };
+export type Pace = {
+  readonly attempts: number;
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+  readonly until: 'sent' | 'answered';
+};
 
 type Attempt = { readonly result: string; readonly detail: string; readonly ms: number };
 
@@ -24,7 +29,7 @@ export async function runExchanges(
   const running: Promise<ExchangeOutcome>[] = [];
   for (const exchange of exchanges) {
     if (running.length % BURST === BURST - 1) await nextTurn();
-    running.push(runExchange(exchange, pace, transport));
+    running.push(pace.until === 'sent' ? runEvery(exchange, pace, transport) : runExchange(exchange, pace, transport));
   }
   return Promise.all(running);
 }
@@ -58,6 +63,23 @@ function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Prom
     };
     tryOnce();
   });
+}
+
+/** Tries an exchange so many times, each for itself; tells the first that was not answered well, if one was not. */
+async function runEvery(
+  exchange: Exchange,
+  { attempts, everyMs, timeoutMs }: Pace,
+  transport: Transport,
+): Promise<ExchangeOutcome> {
+  const outcomes = await Promise.all(
+    Array.from({ length: attempts }, async (_, index) => {
+      await sleep(index * everyMs);
+      return attempt(exchange, timeoutMs, transport);
+    }),
+  );
+  const good = outcomes.filter(({ result }) => result === 'ok');
+  const told = outcomes.find(({ result }) => result !== 'ok') ?? good[0];
+  return { id: exchange.id, attempts, answered: good.length, ...(told ?? { ...TIMED_OUT, ms: timeoutMs }) };
 }
 
 /** One attempt; never rejects. */

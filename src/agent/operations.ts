@@ -190,7 +190,7 @@ export function refusalOf(operation: Operation, templates: Templates): string | 
     case 'own-address':
       return DEVICE.test(operation.dev) ? refuseAddresses([operation.ip]) : 'not the name of a network device';
     case 'exchange':
-      return refuseAddresses(operation.exchanges.map((exchange) => exchange.ip)) ?? refuseFewer(operation.attempts, 10);
+      return refuseAddresses(operation.exchanges.map((exchange) => exchange.ip)) ?? refuseFewer(operation.attempts, 50);
     case 'send':
       return refuseAddresses(operation.targets.map((target) => target.ip)) ?? refuseFewer(operation.count, 1000);
     default:

@@ -25,12 +25,14 @@ import type { Check } from './kit/check.ts';
 import type { ProbeKind } from './kit/probe.ts';
 import { addressConflict } from './linux/address-conflict/index.ts';
 import { bridgeDown } from './linux/bridge-down/index.ts';
+import { bridgeNetfilterOff } from './linux/bridge-netfilter-off/index.ts';
 import { conntrackPressure } from './linux/conntrack-pressure/index.ts';
 import { conntrackWasFull } from './linux/conntrack-was-full/index.ts';
 import { defaultRouteMissing } from './linux/default-route-missing/index.ts';
 import { filterRuleDrops } from './linux/filter-rule-drops/index.ts';
 import { foreignFirewall } from './linux/foreign-firewall/index.ts';
 import { ipForwardOff } from './linux/ip-forward-off/index.ts';
+import { kubeRulesTwice } from './linux/kube-rules-twice/index.ts';
 import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
@@ -42,6 +44,7 @@ import { portRangesOverlap } from './linux/port-ranges-overlap/index.ts';
 import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts';
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { rpFilterDrops } from './linux/rp-filter-drops/index.ts';
+import { securitySoftware } from './linux/security-software/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
 import { timestampsRejected } from './linux/timestamps-rejected/index.ts';
@@ -54,6 +57,7 @@ import { nodeToPodNetwork } from './mesh/node-to-pod-network/index.ts';
 import { pathMtuBlackHole } from './mesh/path-mtu-black-hole/index.ts';
 import { podToGateway } from './mesh/pod-to-gateway/index.ts';
 import { podToPod } from './mesh/pod-to-pod/index.ts';
+import { podToServiceOnNode } from './mesh/pod-to-service-on-node/index.ts';
 import { acceptQueueOverflow } from './pods/accept-queue-overflow/index.ts';
 import { endpointOutdated } from './pods/endpoint-outdated/index.ts';
 import { kubeletProbeFailing } from './pods/kubelet-probe-failing/index.ts';
@@ -121,6 +125,9 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/pod-cidr-overlap': podCidrOverlap,
   'linux/network-manager-interferes': networkManagerInterferes,
   'dns/node-local-dns-fails': nodeLocalDnsFails,
+  'linux/bridge-netfilter-off': bridgeNetfilterOff,
+  'linux/kube-rules-twice': kubeRulesTwice,
+  'linux/security-software': securitySoftware,
 };
 
 /** Every kind of probe, by its folder. */
@@ -130,6 +137,7 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'mesh/node-to-pod': nodeToPod,
   'mesh/pod-to-pod': podToPod,
   'mesh/pod-to-gateway': podToGateway,
+  'mesh/pod-to-service-on-node': podToServiceOnNode,
   'mesh/full-size-packets': fullSizePackets,
   'dns/coredns-metrics': corednsMetrics,
   'dns/cluster-dns': clusterDns,

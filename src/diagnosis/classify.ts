@@ -37,7 +37,9 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
   const broken = new Set(first.filter(isBrokenExchange).map(({ probe }) => pairKey(probe)));
   const filtered = new Set(first.filter(({ meaning }) => meaning === 'filtered').map(({ probe }) => streamKey(probe)));
   const lossy = new Set(
-    first.filter(({ meaning }) => meaning === 'lossy').flatMap(({ probe }) => [nodesOf(probe), probe.from.node]),
+    first
+      .filter(({ probe, meaning }) => meaning === 'lossy' && probe.every !== true)
+      .flatMap(({ probe }) => [nodesOf(probe), probe.from.node]),
   );
   return first.map((judged) => {
     const { probe, result, meaning } = judged;
@@ -94,8 +96,8 @@ function isSevere(probe: Probe, { status, sent, delivered }: ProbeResult): boole
 export const FEW_PACKETS = 5;
 
 /** Whether a probe sends enough packets for a rate. */
-function isCounted({ method, bytes }: Probe): boolean {
-  return (method === 'ping' && bytes === undefined) || method === 'udp';
+function isCounted({ method, bytes, every }: Probe): boolean {
+  return (method === 'ping' && bytes === undefined) || method === 'udp' || every === true;
 }
 
 /** The pair of nodes that a probe goes between; where the target may be anywhere, as a Service's, the node it starts on. */

@@ -61,8 +61,8 @@ export function reconcile(
   const open = symptoms.filter((_, index) => !covered.has(index));
   const failing = open.filter(({ meaning }) => meaning === 'fail' || meaning === 'error');
   const losing = open.filter(({ meaning }) => meaning === 'lossy' || meaning === 'recovered');
-  // An exchange that was answered when it was asked again is told, but does not compete with what is there still.
-  const isBesides = chosen.length > 0 || failing.length > 0 || losing.some((symptom) => !isAnsweredLater(symptom));
+  // What follows from another failure, or from a starved node, is told, but does not compete with what is there still.
+  const isBesides = chosen.length > 0 || failing.length > 0 || losing.some((symptom) => !isWeak(symptom));
   return {
     symptoms,
     causes: chosen.map(({ finding, covers }) => ({ finding, explains: [...covers].flatMap((index) => symptoms[index] ?? []) })),
@@ -72,7 +72,7 @@ export function reconcile(
       .map(({ finding }) => finding),
     segments: locate({
       failing,
-      lossy: isBesides ? losing.filter((symptom) => !isAnsweredLater(symptom)) : losing,
+      lossy: isBesides ? losing.filter((symptom) => !isWeak(symptom)) : losing,
       all: judged,
       acquitted,
       view,
@@ -81,9 +81,12 @@ export function reconcile(
   };
 }
 
-/** Whether this is a single exchange that nobody answered at first; on a starved node that may be all there is to it. */
-function isAnsweredLater({ probe, meaning }: Judged): boolean {
-  return meaning === 'recovered' && probe.method !== 'ping' && probe.method !== 'udp';
+/**
+ * Whether this is a single exchange that nobody answered at first, which on a starved node may be all there is to it; or a
+ * Service of which some of many queries were lost, as they are where one of its endpoints cannot be reached.
+ */
+function isWeak({ probe, meaning }: Judged): boolean {
+  return probe.every === true || (meaning === 'recovered' && probe.method !== 'ping' && probe.method !== 'udp');
 }
 
 /** The symptoms, by index, on whose way a finding lies with the packets that it harms. */
@@ -97,8 +100,11 @@ function explainedBy(finding: Finding, symptoms: readonly Judged[], trace: Trace
       return;
     }
     if (finding.partial === true && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
-    // What stops every packet is no explanation for losing some of them.
-    if (!finding.partial && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;
+    // Where packets are lost at random, pings lose them too.
+    if (finding.partial === true && symptom.probe.every === true) return;
+    // What stops every packet is no explanation for losing some of them, unless it stops those to one of several endpoints.
+    const isChoice = trace(symptom.probe).paths.request.length > 1;
+    if (!finding.partial && !isChoice && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;
     if (trace(symptom.probe).any.some((step) => harmsStep(finding, step))) explained.add(index);
   });
   return explained;

@@ -186,6 +186,7 @@ function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined, isTa
   // A reset from a port on which nothing is known to listen shows that the packet arrived.
   const arrived = how === 'ok' || (probe.method === 'tcp' && how === 'refused' && (probe.listens !== true || isTargetGone));
   const { ms } = outcome;
+  if (probe.every === true && !isAnswer(how)) return everyResult(probe, outcome, how);
   return {
     probe: probe.id,
     status: arrived ? 'pass' : 'fail',
@@ -195,6 +196,19 @@ function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined, isTa
     how,
     ...(arrived ? { rtt: { min: ms, avg: ms, max: ms } } : {}),
     ...(how === 'ok' ? {} : { detail: detailOf(outcome) }),
+  };
+}
+
+/** Exchanges that stand each for itself: how many were answered. */
+function everyResult(probe: Probe, outcome: ExchangeOutcome, how: How): ProbeResult {
+  const { attempts, answered } = outcome;
+  return {
+    probe: probe.id,
+    status: answered === attempts ? 'pass' : 'fail',
+    sent: attempts,
+    delivered: answered,
+    how,
+    ...(how === 'ok' ? {} : { detail: `${answered} of ${attempts} answered` }),
   };
 }
 

@@ -44,7 +44,7 @@ export function probeKey(probe: Probe): string {
     case 'udp':
       return `send ${where}`;
     default:
-      return `exchange ${where}${probe.ifSilent === true ? ' if silent' : ''}`;
+      return `exchange ${where}${probe.ifSilent === true ? ' if silent' : ''}${probe.every === true ? ` every one of ${probe.count}` : ''}`;
   }
 }
 
@@ -183,9 +183,10 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
           in: where,
           exchanges: group.map((probe) => exchangeOf(probe, tags)),
           attempts: count,
-          everyMs: RETRY_EVERY_MS,
+          everyMs: first.every === true ? PING_EVERY_MS : RETRY_EVERY_MS,
           timeoutMs: PROBE_DEADLINE_MS,
           ifSilent: first.ifSilent ?? false,
+          until: first.every === true ? 'sent' : 'answered',
         },
         deadlineMs: count * RETRY_EVERY_MS + PROBE_DEADLINE_MS + GRACE_MS,
         ...limits,

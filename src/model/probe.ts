@@ -15,7 +15,8 @@ export type ProbeMethod = z.infer<typeof ProbeMethod>;
  *
  * `check` is the id of the catalogue entry that planned it. `to.node` is the node that the target is on, if there is one;
  * `from.pod` is null for the node's own network namespace,
- * else `NAMESPACE/NAME`. `packet` is the request as it leaves the subject. `count` is in packets, `bytes` the length of
+ * else `NAMESPACE/NAME`. `packet` is the request as it leaves the subject. `count` is in packets (`every`: each of so many
+ * exchanges stands for itself, else one that is answered ends the others), `bytes` the length of
  * the IP packet where it matters (`df` set). `name` is a DNS name (dns), a path (http) or a server name (tls);
  * `receiver` the node whose agent counts one-way datagrams; `sibling` the id of the probe that asks the same question
  * by another protocol, so that one that is merely filtered can be told from one that is broken; `repeats` the id of the
@@ -44,6 +45,7 @@ export const Probe = z.strictObject({
   repeats: z.string().optional(),
   listens: z.boolean().optional(),
   ifSilent: z.boolean().optional(),
+  every: z.boolean().optional(),
   expect: z.enum(['reach', 'deny']),
   deniedBy: z.string().optional(),
   group: z.string().optional(),

@@ -74,6 +74,7 @@ function writePrograms(bin: string, agent: string | null): void {
     firewalld: 'sleep',
     NetworkManager: 'sleep',
     'systemd-networkd': 'sleep',
+    kesl: 'sleep',
   };
   mkdirSync(bin);
   for (const [name, program] of Object.entries(names)) symlinkSync(programPath(program), join(bin, name));

@@ -88,6 +88,7 @@ export type ProbeDraft = {
   readonly sibling?: string;
   readonly listens?: boolean;
   readonly ifSilent?: boolean;
+  readonly every?: boolean;
   readonly denied?: Denial | null;
   readonly group?: string;
 };
@@ -111,7 +112,8 @@ export const ATTEMPTS = 3;
  * same in every run: ports are left out, an agent listens on another one each time.
  */
 export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft): Probe {
-  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, ifSilent, denied, group } = draft;
+  const { method, subject, target, from, ip, port, bytes, name, receiver, sibling, listens, ifSilent, every, denied, group } =
+    draft;
   const proto = PROTOCOL[method];
   const size = bytes === undefined ? '' : ` ${bytes} bytes`;
   return {
@@ -139,6 +141,7 @@ export function probe(kind: Pick<ProbeKind, 'id' | 'layer'>, draft: ProbeDraft):
     ...(sibling === undefined ? {} : { sibling }),
     ...(listens === undefined ? {} : { listens }),
     ...(ifSilent === undefined ? {} : { ifSilent }),
+    ...(every === undefined ? {} : { every }),
     expect: denied == null ? 'reach' : 'deny',
     ...(denied == null ? {} : { deniedBy: denied.policy }),
     ...(group === undefined ? {} : { group }),

@@ -8,7 +8,7 @@ import { Evidence } from '../evidence.ts';
 
 const Ip = z.string();
 
-/** A TCP, HTTP, TLS or DNS exchange, tried up to `attempts` times, `everyMs` apart, until one is answered. */
+/** A TCP, HTTP, TLS or DNS exchange, tried up to `attempts` times, `everyMs` apart, until one is answered or all are sent. */
 export const Exchange = z.strictObject({
   id: z.string(),
   method: z.enum(['tcp', 'http', 'tls', 'dns']),
@@ -77,6 +77,7 @@ export const Operation = z.discriminatedUnion('op', [
     timeoutMs: z.int(),
     /** Waits for the pings of the same namespace to show who is silent, and leaves out whoever has answered. */
     ifSilent: z.boolean(),
+    until: z.enum(['sent', 'answered']),
   }),
   /** Opens a UDP socket that counts tagged datagrams; says its port at once. */
   z.strictObject({ op: z.literal('listen'), in: z.enum(['node', 'pod']), token: z.string() }),

@@ -108,12 +108,13 @@ import {
   rackDropPairOneWay,
   rackLossOneWay,
   rackSplitGroups,
+  securitySoftware,
   vxlanPortBlocked,
   vxlanPortBlockedOneWay,
 } from './rack.ts';
 import { endpointOfTerminatingPod, endpointWithoutPod, graceShorterThanPreStop, kubeletProbeFailing } from './rollouts.ts';
 import { blackholeRoute, bridgeDown, containerNetworkSteals, podCidrOverlap, policyRuleSteals } from './routes.ts';
-import { kubernetesServiceRulesMissing } from './services.ts';
+import { bridgeNetfilterOff, kubeRulesStale, kubeRulesTwice, kubernetesServiceRulesMissing } from './services.ts';
 import { listenQueueFull, timestampsRejected } from './tcp.ts';
 import {
   carrierLost,
@@ -219,6 +220,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     outsideUnreachable,
     nodeOutsideUnreachable,
     kubernetesServiceRulesMissing,
+    bridgeNetfilterOff,
+    kubeRulesStale,
+    kubeRulesTwice,
     networkPolicyDefaultDeny,
     rackCutNode,
     rackDropIp,
@@ -226,6 +230,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     rackDropPairOneWay,
     rackLossOneWay,
     rackSplitGroups,
+    securitySoftware,
     rackDropKubeletPort,
     rackDropApiServer,
     agentMissing,

@@ -273,3 +273,20 @@ async function proveArp(lab: Handle, at: At): Promise<void> {
   const { exitCode } = await lab.exec(at.peer, ['arping', '-q', '-f', '-c', '2', '-w', '2', '-I', 'eth0', lab.node(at.node).ip]);
   if (exitCode !== 0) throw new Error(`${at.node} does not answer ARP of ${at.peer}`);
 }
+
+/** What it would do in its kernel module, the network does here: nothing on the node shows it either way. */
+export const securitySoftware: Fault = {
+  ...rackDropPair,
+  name: 'security-software',
+  row: 'N4',
+  title: 'security software runs on a node, and something drops every IP packet between it and another',
+  async inject(lab, at) {
+    await lab.sh(at.node, 'kesl infinity </dev/null >/dev/null 2>&1 &\necho $! >/run/kesl.pid');
+    return rackDropPair.inject(lab, at);
+  },
+  async heal(lab, at, saved) {
+    await rackDropPair.heal(lab, at, saved);
+    await lab.sh(at.node, 'kill "$(cat /run/kesl.pid)"\nrm /run/kesl.pid');
+  },
+  expects: (lab, at) => ({ ...rackDropPair.expects(lab, at), risks: ['security-software'] }),
+};

@@ -1,7 +1,8 @@
 import { serviceChain } from '../rules.ts';
-import { CLUSTER, RACK } from '../topology.ts';
-import { type Fault, locatedOnly } from './fault.ts';
-import { expectPackets, tcp } from './packets.ts';
+import { CLUSTER, podsOf, RACK } from '../topology.ts';
+import { type Fault, failedBy, locatedOnly } from './fault.ts';
+import { dns, expectPackets, ping, tcp } from './packets.ts';
+import { podIp } from './where.ts';
 
 const API_CHAIN = serviceChain({ service: 'default/kubernetes', name: 'https', protocol: 'tcp' });
 
@@ -31,4 +32,102 @@ export const kubernetesServiceRulesMissing: Fault = {
     await lab.sh(at.node, `iptables-nft -t nat ${saved['rule']}`);
   },
   expects: (_lab, at) => locatedOnly('failed', 'L4', [at.node]),
+};
+
+const BRIDGE_CALLS = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+
+export const bridgeNetfilterOff: Fault = {
+  name: 'bridge-netfilter-off',
+  row: 'N19',
+  title: 'frames on the pod bridge of a node with a CoreDNS pod are not shown to iptables',
+  placement: 'node',
+  async inject(lab, at) {
+    return { calls: (await lab.sh(at.node, `cat ${BRIDGE_CALLS}\necho 0 >${BRIDGE_CALLS}`)).trim() };
+  },
+  async prove(lab, at) {
+    const pod = `default/client-${lab.node(at.node).index}`;
+    await expectPackets(lab, {
+      pass: [...podsOf(lab.topology, 'coredns').map(({ ip }) => dns(pod, ip)), ping(pod, podIp(lab, 'web', at.peer))],
+      fail: [],
+    });
+    const query = `dig +short +tries=1 +timeout=1 @${CLUSTER.dnsService} kubernetes.default.svc.${CLUSTER.domain} A`;
+    const answers = await lab.sh(pod, `for i in 1 2 3 4 5 6 7 8 9 10; do (${query} | grep -c '^1' || :) & done; wait`);
+    const good = answers
+      .trim()
+      .split('\n')
+      .filter((line) => line === '1').length;
+    if (good === 0 || good === 10) throw new Error(`${good} of 10 queries to the Service were answered`);
+  },
+  async heal(lab, at, saved) {
+    await lab.sh(at.node, `echo ${saved['calls']} >${BRIDGE_CALLS}`);
+  },
+  expects: (lab, at) =>
+    failedBy('bridge-netfilter-off', 'L4', at, { status: 'degraded', nodes: [`netcheck-probe-${lab.node(at.node).index}`] }),
+};
+
+/** A DNS pod of earlier, before kube-proxy was given the other iptables. */
+const GONE = '172.27.9.99:53';
+
+export const kubeRulesStale: Fault = {
+  name: 'kube-rules-stale',
+  row: 'N21',
+  title: "iptables-legacy still has kube-proxy's rules of before it wrote iptables-nft, and is asked first",
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(
+      at.node,
+      // Of two at the same priority the kernel asks the one first that was loaded last (nf_hook_entries_grow).
+      `iptables-legacy-restore <<'END'
+*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-TCOU7JCQXEZGVUNU - [0:0]
+:KUBE-SEP-GONEGONEGONEGONE - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A KUBE-SERVICES -d ${CLUSTER.dnsService}/32 -p udp -m comment --comment "kube-system/kube-dns:dns cluster IP" -m udp --dport 53 -j KUBE-SVC-TCOU7JCQXEZGVUNU
+-A KUBE-SVC-TCOU7JCQXEZGVUNU -m comment --comment "kube-system/kube-dns:dns -> ${GONE}" -j KUBE-SEP-GONEGONEGONEGONE
+-A KUBE-SEP-GONEGONEGONEGONE -p udp -m comment --comment "kube-system/kube-dns:dns" -m udp -j DNAT --to-destination ${GONE}
+COMMIT
+END`,
+    );
+    return {};
+  },
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [
+        ...podsOf(lab.topology, 'coredns').map(({ ip }) => dns(at.node, ip)),
+        dns(at.peer, CLUSTER.dnsService),
+        tcp(at.node, CLUSTER.apiService, 443),
+      ],
+      fail: [dns(at.node, CLUSTER.dnsService)],
+    }),
+  async heal(lab, at) {
+    await lab.sh(
+      at.node,
+      `iptables-legacy -t nat -F
+iptables-legacy -t nat -X`,
+    );
+  },
+  expects: (_lab, at) => failedBy('kube-rules-stale', 'L4', at, { mentions: [GONE] }),
+};
+
+export const kubeRulesTwice: Fault = {
+  name: 'kube-rules-twice',
+  row: 'N21',
+  title: "iptables-legacy has kube-proxy's rules too, and they are right as yet: nothing is broken",
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(at.node, "iptables-nft-save -t nat | sed '/FLANNEL/d' | iptables-legacy-restore");
+    return {};
+  },
+  prove: (lab, at) =>
+    expectPackets(lab, { pass: [dns(at.node, CLUSTER.dnsService), tcp(at.node, CLUSTER.apiService, 443)], fail: [] }),
+  async heal(lab, at) {
+    await lab.sh(
+      at.node,
+      `iptables-legacy -t nat -F
+iptables-legacy -t nat -X`,
+    );
+  },
+  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['kube-rules-twice'], nodes: [] }),
 };

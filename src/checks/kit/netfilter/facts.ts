@@ -21,14 +21,14 @@ export function parseFilter(evidence: EvidenceOf<typeof FILTER_COLLECT>): Parsed
   return allParsed({
     tables: parseRulesets(evidence),
     links: parseLinks(evidence.links),
-    bridged: parseSwitch(evidence.bridgeCalls),
+    bridged: parseBridged(evidence.bridgeCalls),
   });
 }
 
 const Switch = z.enum(['0', '1']);
 
-/** Without br_netfilter there is no such file, and rules do not see bridged frames. */
-function parseSwitch(evidence: Evidence): Parsed<boolean> {
+/** Whether rules see bridged frames. Without br_netfilter there is no such file, and they do not. */
+export function parseBridged(evidence: Evidence): Parsed<boolean> {
   if (evidence.exitCode === 1 && evidence.fault === undefined && /No such file/.test(evidence.stderr)) return ok(false);
   const gap = incomplete(evidence);
   if (gap !== null) return unknown(gap);

@@ -76,7 +76,7 @@ function readSystem<F>(evidence: Evidence, read: (stdout: string) => F, none: F)
   return isAbsent(evidence) ? ok(none) : parseComplete(evidence, read);
 }
 
-function isAbsent(evidence: Evidence): boolean {
+export function isAbsent(evidence: Evidence): boolean {
   return (
     incomplete(evidence) !== null &&
     evidence.fault === undefined &&
