@@ -21,17 +21,15 @@ const SPECS = 4;
 
 /** The tests of one share of the faults, 0 to SPECS - 1. */
 export function testEveryFault(share: number): void {
-  describe.skipIf(process.env['NETCHECK_LAB_MISSING']).each(NetworkKind.options)('with %s', (network) => {
+  for (const network of NetworkKind.options) {
     const all = Object.values(FAULTS).filter((fault) => networksOf(fault).includes(network));
-    testFaults(
-      network,
-      all.filter((_, index) => index % SPECS === share),
-    );
-  });
+    const own = all.filter((_, index) => index % SPECS === share);
+    if (own.length === 0) continue;
+    describe.skipIf(process.env['NETCHECK_LAB_MISSING'])(`with ${network}`, () => testFaults(network, own));
+  }
 }
 
 function testFaults(network: NetworkKind, faults: readonly Fault[]): void {
-  if (faults.length === 0) return;
   let lab: Lab;
   let before: Awaited<ReturnType<typeof snapshot>>;
 

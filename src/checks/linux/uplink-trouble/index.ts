@@ -51,7 +51,8 @@ export const uplinkTrouble = defineCheck({
 });
 
 /** Who asked the node all this has reached it some other way: only what the nodes say to each other is known to be lost. */
-function cutOff(node: string, { name, up }: Link, { nodes, services }: Inventory, probed: readonly Probed[]): Draft {
+function cutOff(node: string, { name, up }: Link, inventory: Inventory, probed: readonly Probed[]): Draft {
+  const { nodes, services } = inventory;
   const place = nodePlace(node);
   const own = nodes.find((other) => other.name === node)?.ip ?? '';
   const peers = nodes.flatMap(({ name: other, ip }) => (other === node || ip === null ? [] : [ip]));
@@ -59,6 +60,7 @@ function cutOff(node: string, { name, up }: Link, { nodes, services }: Inventory
   const lost = probed.flatMap(({ probe }) =>
     !up && probe.from.node === node && services.some(({ clusterIP }) => clusterIP === probe.to.ip) ? [probe.to.ip] : [],
   );
+  const outside = lostOutside(node, inventory, probed);
   return {
     code: up ? 'carrier-lost' : 'interface-down',
     entity: nodeEntity(node),
@@ -67,7 +69,7 @@ function cutOff(node: string, { name, up }: Link, { nodes, services }: Inventory
       { place, point: 'nat' },
     ],
     harms: [
-      ...peers.flatMap((ip): PacketMatch[] => [{ src: ip }, { dst: ip }]),
+      ...[...peers, ...outside].flatMap((ip): PacketMatch[] => [{ src: ip }, { dst: ip }]),
       ...[...new Set(lost)].map((dst): PacketMatch => ({ src: own, dst })),
     ],
     summary: up
@@ -79,6 +81,14 @@ function cutOff(node: string, { name, up }: Link, { nodes, services }: Inventory
     evidence: [{ where: node, source: ADDRESSES.argv.join(' '), text: `${name}: ${up ? 'NO-CARRIER' : 'no flag UP'}` }],
     ...(up ? {} : { remedy: { id: 'set-link-up', node, params: { device: name } } }),
   };
+}
+
+/** Addresses outside the cluster that the node and its pods asked and did not reach. The API server's is not among them: it asks. */
+function lostOutside(node: string, { services, endpoints }: Inventory, probed: readonly Probed[]): readonly string[] {
+  const inside = new Set([...services.map(({ clusterIP }) => clusterIP), ...endpoints.map(({ ip }) => ip)]);
+  const asked = probed.filter(({ probe: { from, to } }) => from.node === node && to.node === null && !inside.has(to.ip));
+  const reached = new Set(asked.filter(({ result }) => result.status === 'pass').map(({ probe }) => probe.to.ip));
+  return [...new Set(asked.map(({ probe }) => probe.to.ip))].filter((ip) => !reached.has(ip));
 }
 
 function losing(node: string, device: string, { before, after }: Facts, params: z.output<typeof Params>): readonly Draft[] {
