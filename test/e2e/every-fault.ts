@@ -25,7 +25,9 @@ export function testEveryFault(share: number): void {
     const all = Object.values(FAULTS).filter((fault) => networksOf(fault).includes(network));
     const own = all.filter((_, index) => index % SPECS === share);
     if (own.length === 0) continue;
-    describe.skipIf(process.env['NETCHECK_LAB_MISSING'])(`with ${network}`, () => testFaults(network, own));
+    describe.skipIf(process.env['NETCHECK_LAB_MISSING'])(`with ${network}`, () => {
+      testFaults(network, own);
+    });
   }
 }
 
