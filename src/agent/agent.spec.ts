@@ -1,5 +1,5 @@
 import { createSocket } from 'node:dgram';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -160,9 +160,7 @@ test('reads of a log what is there now, and keeps the lines asked for', async ()
     exitCode: 0,
   });
   expect(readFiles(LOG, root, { deadlineMs: 1000, maxBytes: 20 }, 'full')).toMatchObject({ truncated: true, exitCode: null });
-  rmSync(join(root, 'dev/kmsg'));
-  symlinkSync('/dev/zero', join(root, 'dev/kmsg'));
-  expect(readFiles(['/dev/kmsg'], root, { deadlineMs: 1000, maxBytes: 20 })).toMatchObject({ truncated: true });
+  expect(readFiles(['/dev/zero'], '/', { deadlineMs: 1000, maxBytes: 20 })).toMatchObject({ truncated: true });
 });
 
 test('refuses what is no template of the catalogue, and values that are not what they should be', async () => {

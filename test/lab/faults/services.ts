@@ -120,8 +120,11 @@ export const kubeRulesTwice: Fault = {
     await lab.sh(at.node, "iptables-nft-save -t nat | sed '/FLANNEL/d' | iptables-legacy-restore");
     return {};
   },
-  prove: (lab, at) =>
-    expectPackets(lab, { pass: [dns(at.node, CLUSTER.dnsService), tcp(at.node, CLUSTER.apiService, 443)], fail: [] }),
+  async prove(lab, at) {
+    const { exitCode } = await lab.exec(at.node, ['iptables-legacy', '-t', 'nat', '-S', 'KUBE-SERVICES']);
+    if (exitCode !== 0) throw new Error(`iptables-legacy of ${at.node} has no chain KUBE-SERVICES, and must have it`);
+    await expectPackets(lab, { pass: [dns(at.node, CLUSTER.dnsService), tcp(at.node, CLUSTER.apiService, 443)], fail: [] });
+  },
   async heal(lab, at) {
     await lab.sh(
       at.node,
