@@ -339,7 +339,8 @@ export function isEd25519(text: string, half: 'private' | 'public'): boolean {
   }
 }
 
-function pemOf(text: string): string {
+/** A key as PEM, which may have been given as base64 of it. */
+export function pemOf(text: string): string {
   return text.includes('-----BEGIN') ? text : Buffer.from(text, 'base64').toString('utf8');
 }
 

@@ -140,6 +140,7 @@ export async function startSlack(world: {
   );
 
   let plan: FaultPlan = () => null;
+  let headers: Readonly<Record<string, string>> = { 'x-oauth-scopes': SCOPES.join(',') };
   const calls: { readonly method: string; readonly at: number; readonly parameters: URLSearchParams }[] = [];
   const whispers = new Map<string, z.infer<typeof Said>>();
   const refusedBlocks: string[] = [];
@@ -176,7 +177,7 @@ export async function startSlack(world: {
         response.writeHead(fault.status).end('an error');
         return;
       case 'error':
-        json(response, { ok: false, error: fault.error });
+        json(response, { ok: false, error: fault.error }, headers);
         return;
       case 'drop':
         request.socket.destroy();
@@ -194,7 +195,7 @@ export async function startSlack(world: {
         setTimeout(() => void carryOut(), fault.ms);
         return;
       case undefined:
-        json(response, await carryOut());
+        json(response, await carryOut(), headers);
     }
   }
 
@@ -286,6 +287,10 @@ export async function startSlack(world: {
     heal: () => {
       plan = () => null;
     },
+    /** What the answers carry in their headers from now on, beside what they carry anyway. */
+    setHeaders: (changed: Readonly<Record<string, string>>) => {
+      headers = { ...headers, ...changed };
+    },
     /** Lets the bot into a channel, or takes it out. */
     setMember: (channel: string, member: boolean) => {
       const id = idOf(channelIds, channel);
@@ -332,8 +337,8 @@ export async function startSlack(world: {
   };
 }
 
-function json(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+function json(response: ServerResponse, body: unknown, headers: Readonly<Record<string, string>>): void {
+  response.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 }
 
 /** Signs a body as Slack does. `at` is seconds since the epoch. */

@@ -26,11 +26,16 @@ export function createLogger(environment: NodeJS.ProcessEnv = process.env, sink?
   }
   // Synchronous: the last lines before an exit are those that matter.
   const out = sink ?? destination({ fd: 1, sync: true });
-  const redact = createRedactor(secretsOf(environment));
+  const redact = redactorOf(environment);
   return pino(
     { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     { write: (line: string) => out.write(redact(line)) },
   );
+}
+
+/** Takes the secrets of an environment out of a text, and whatever looks like one. */
+export function redactorOf(environment: NodeJS.ProcessEnv): (text: string) => string {
+  return createRedactor(secretsOf(environment));
 }
 
 /** Takes secrets out of a line: the values given, as they are and as JSON or a URL writes them, and whatever looks like one. */

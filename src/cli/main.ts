@@ -78,6 +78,19 @@ cli
   });
 
 cli
+  .command('doctor', 'Look at an installation: what is wrong with it, and what to type for each failure; changes nothing')
+  .option(...CONFIG)
+  .option(...CLUSTER)
+  .option('--for <role>', 'What is installed: bot, worker or all', { default: 'all' })
+  .option('--output <format>', 'text or json', { default: 'text' })
+  .action(async (options: Record<string, unknown>) => {
+    const { doctor } = await import('./doctor/doctor.ts');
+    process.exitCode = await doctor(options);
+    // Everything has been said; a connection that still hangs must not hold the process.
+    setTimeout(() => process.exit(), 500).unref();
+  });
+
+cli
   .command('demo', 'Watch a really broken network be diagnosed and healed, with a Slack, a Redis and a cluster of its own')
   .option('--headless', 'Stop after the story; the exit status says whether it went well')
   .option('--recording', 'Play a recording instead of building a network')
@@ -102,6 +115,7 @@ const EXIT_STATUS: Readonly<Record<string, string>> = {
   replay: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
   audit: '0 whole, 1 not whole, 2 it cannot be read, 3 wrong usage',
   config: '0 it can be used, 3 it cannot',
+  doctor: '0 nothing fails, 1 something fails, 3 wrong usage',
 };
 
 type HelpSections = Parameters<NonNullable<Parameters<CAC['help']>[0]>>[0];

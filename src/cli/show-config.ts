@@ -26,7 +26,8 @@ export function showConfig(options: Readonly<Record<string, unknown>>): number {
   return 0;
 }
 
-function roleOf(value: unknown): Role {
+/** The value of `--for`. Throws a `UsageError` for what is no role. */
+export function roleOf(value: unknown): Role {
   const role = ROLES.find((candidate) => candidate === value);
   if (role !== undefined) return role;
   const [near] = nearNames(String(value), ROLES, 1);

@@ -24,9 +24,11 @@ export type Producer = {
 
 /**
  * Makes a producer on a connection that fails fast. A BullMQ queue that is made before Redis was ever reached would
- * hang, so queues are made at their first use, when the connection stands.
+ * hang, so queues are made at their first use, when the connection stands. An observer only reads: BullMQ writes its own
+ * version into a queue when one is opened and complains of settings by itself, and is kept from both;
+ * it needs a connection that is patient, as ioredis fails on BullMQ's scripts in automatic pipelines that are not warmed up.
  */
-export function createProducer(redis: Redis): Producer {
+export function createProducer(redis: Redis, { isObserver = false }: { readonly isObserver?: boolean } = {}): Producer {
   const queues = new Map<string, Queue>();
 
   function queueOf(cluster: string, name: string): Queue {
@@ -34,7 +36,12 @@ export function createProducer(redis: Redis): Producer {
     const known = queues.get(key);
     if (known !== undefined) return known;
     if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
-    const queue = new Queue(name, { connection: redis, prefix: clusterKeys(cluster).prefix });
+    const queue = new Queue(name, {
+      connection: redis,
+      prefix: clusterKeys(cluster).prefix,
+      skipMetasUpdate: isObserver,
+      skipVersionCheck: isObserver,
+    });
     // The connection has its own listener; without one here an error would end the process.
     queue.on('error', () => undefined);
     queues.set(key, queue);

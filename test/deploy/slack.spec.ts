@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createEmulator, type Emulator } from 'emulate';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { BOT_SCOPES } from '../../src/bot/scopes.ts';
 import { freePort } from '../redis.ts';
 import { SCOPES } from '../slack.ts';
 
@@ -135,4 +136,8 @@ test('with Socket Mode the app is the same, but for how Slack reaches the bot', 
   ]);
   const without = JSON.stringify(http, (key, value: unknown) => (['url', 'request_url'].includes(key) ? undefined : value));
   expect({ ...socket, settings: { ...socket.settings, socket_mode_enabled: false } }).toEqual(JSON.parse(without));
+});
+
+test('the scopes that netcheck doctor asks for are those of the manifest', () => {
+  expect([...BOT_SCOPES].toSorted()).toEqual(SCOPES.toSorted());
 });
