@@ -26,7 +26,7 @@ function stale(name: string, title: string, state: 'reachable' | 'permanent'): F
       };
       // The peer must ask for nobody: every question of its own is heard by all and would correct the entry.
       const known = hasDynamicNeighbours(lab.topology)
-        ? [...lab.topology.nodes.filter(({ name: other }) => other !== peer.name), RACK.controlPlane]
+        ? [...lab.topology.nodes.filter(({ name: other }) => other !== peer.name), RACK.controlPlane, RACK.gateway, RACK.resolver]
         : [node];
       await lab.sh(peer.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
       await lab.sh(node.name, entry(peer.ip, OLD_MAC, state));
