@@ -191,6 +191,7 @@ export const staleUdpConntrack: Fault = {
       at.node,
       `cat ${UDP_TIMEOUT}
 echo 900 >${UDP_TIMEOUT}
+conntrack -D -p udp -s ${client} --sport ${CLIENT_PORT} >/dev/null 2>&1 || :
 conntrack -I -p udp -s ${client} -d ${CLUSTER.dnsService} --sport ${CLIENT_PORT} --dport 53 --dst-nat ${goneDns(lab, at)}:53 -t 900 >/dev/null 2>&1`,
     );
     return { timeout: timeout.trim() };

@@ -113,5 +113,5 @@ export const icmpFiltered: Fault = {
   async heal(lab) {
     await Promise.all(lab.topology.nodes.map((node) => lab.sh(node.name, 'iptables-nft -D INPUT -p icmp -j DROP')));
   },
-  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['icmp-filtered'], nodes: [] }),
+  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['icmp-filtered', 'filter-rule-drops'], nodes: [] }),
 };
