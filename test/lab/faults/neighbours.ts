@@ -107,11 +107,20 @@ ip link add twin type veth peer name eth0 address ${TWIN_MAC} netns twin
 ip link set twin master rack0 up
 ip -n twin addr add ${node.ip}/${RACK.prefix} dev eth0
 ip -n twin link set eth0 up
-ip -n twin neigh replace ${peer.ip} lladdr ${peer.mac} dev eth0 nud permanent`,
+ip -n twin neigh replace ${peer.ip} lladdr ${peer.mac} dev eth0 nud permanent
+nft -f - <<'END'
+table netdev twin {
+  chain answers {
+    type filter hook ingress device "twin" priority 0; policy accept;
+    # Who of the two answers first is chance: the peer has lost the race already, whoever asks for a conflict hears of it.
+    arp operation reply arp daddr ip != 0.0.0.0 drop
+  }
+}
+END`,
     );
     // Nobody may ask for anybody else: every question is heard by all and settles who has which entry.
     const known = hasDynamicNeighbours(lab.topology)
-      ? [...lab.topology.nodes.filter(({ name }) => name !== node.name), RACK.controlPlane]
+      ? [...lab.topology.nodes.filter(({ name }) => name !== node.name), RACK.controlPlane, RACK.gateway, RACK.resolver]
       : [peer];
     await lab.sh(node.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
     await lab.sh(peer.name, entry(node.ip, TWIN_MAC, 'reachable'));
@@ -129,7 +138,7 @@ ip -n twin neigh replace ${peer.ip} lladdr ${peer.mac} dev eth0 nud permanent`,
   },
   async heal(lab, at, saved) {
     const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
-    await lab.sh('rack', 'ip link del twin\nip netns del twin');
+    await lab.sh('rack', 'nft delete table netdev twin\nip link del twin\nip netns del twin');
     await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
     await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
   },
