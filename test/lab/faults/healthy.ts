@@ -52,7 +52,9 @@ async function sweep(lab: Handle, from: string, targets: readonly string[], byte
 
 /**
  * All that a fault could change on the nodes, as text: devices, addresses, routes, permanent neighbours, forwarding
- * entries, rules of the three systems without counters, and settings. An agent that is just ending is left out. Two snapshots of an unchanged lab are equal.
+ * entries, rules of the three systems without counters, and settings. An agent that is just ending is left out, and so is
+ * the state of the rack's devices, which the kernel settles up to a second after their flags. Two snapshots of an
+ * unchanged lab are equal.
  */
 export async function snapshot(lab: Handle): Promise<Readonly<Record<string, string>>> {
   const script = `
@@ -73,6 +75,9 @@ ps -e -o comm= | grep -v -e '^sh$' -e '^ps$' -e '^grep$' -e '^sort$' -e '^kubele
 cat /etc/resolv.conf
 find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' -not -path /etc/resolv.conf 2>/dev/null | sort`;
   const texts = await Promise.all(lab.topology.nodes.map(async (node) => [node.name, await lab.sh(node.name, script)] as const));
-  const rack = await lab.sh('rack', 'ip -o link show | sed "s/^[0-9]*: //; s/@if[0-9]*//" | sort; nft list ruleset');
+  const rack = await lab.sh(
+    'rack',
+    'ip -o link show | sed "s/^[0-9]*: //; s/@if[0-9]*//; s/ state [A-Z]*//" | sort; nft list ruleset',
+  );
   return { ...Object.fromEntries(texts), rack };
 }

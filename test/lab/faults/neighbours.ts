@@ -158,7 +158,7 @@ export const neighboursUnresolved: Fault = {
   async inject(lab, at) {
     await lab.sh(
       at.node,
-      `(while :; do fping -q -r 0 -t 100 -i 1 -g ${NOBODY.first} ${NOBODY.last} >/dev/null 2>&1 || :; sleep 1; done) </dev/null >/dev/null 2>&1 &
+      `setsid sh -c 'while :; do fping -q -r 0 -t 100 -i 1 -g ${NOBODY.first} ${NOBODY.last} || :; sleep 1; done' </dev/null >/dev/null 2>&1 &
 echo $! >${SCAN_PID}
 until ip neigh show ${NOBODY.last} dev eth0 | grep -qE 'INCOMPLETE|FAILED'; do sleep 0.1; done`,
     );
@@ -173,7 +173,12 @@ until ip neigh show ${NOBODY.last} dev eth0 | grep -qE 'INCOMPLETE|FAILED'; do s
     });
   },
   async heal(lab, at) {
-    await lab.sh(at.node, `kill "$(cat ${SCAN_PID})"; rm ${SCAN_PID}`);
+    await lab.sh(
+      at.node,
+      `scan=$(cat ${SCAN_PID}); rm ${SCAN_PID}
+kill -- "-$scan"
+while kill -0 -- "-$scan" 2>/dev/null; do sleep 0.1; done`,
+    );
   },
   expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['neighbours-unresolved'], nodes: [] }),
 };
