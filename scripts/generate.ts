@@ -43,14 +43,14 @@ function checkPages(): readonly Page[] {
 function remedyPages(): readonly Page[] {
   const pages = Object.values(REMEDIES).map((remedy) => ({
     path: `docs/remedies/${remedy.id}.md`,
-    text: `${NOTE}# ${remedy.title}\n\nRemedy \`${remedy.id}\`.\n\n- **Risk**: ${remedy.risk}\n- **Undo**: ${remedy.undo ?? `none. ${remedy.irreversible ?? ''}`}\n\n${readme('remedies', remedy.id)}`,
+    text: `${NOTE}# ${remedy.title}\n\nRemedy \`${remedy.id}\`.\n\n- **Risk** (${remedy.riskClass}): ${remedy.risk}\n- **Undo**: ${remedy.undo ?? `none. ${remedy.irreversible ?? ''}`}\n\n${readme('remedies', remedy.id)}`,
   }));
-  const rows = Object.values(REMEDIES).map(({ id, title }) => `| [${id}](${id}.md) | ${title} |`);
+  const rows = Object.values(REMEDIES).map(({ id, title, riskClass }) => `| [${id}](${id}.md) | ${title} | ${riskClass} |`);
   return [
     ...pages,
     {
       path: 'docs/remedies/README.md',
-      text: `${NOTE}# What netcheck can mend\n\n| id | what |\n| --- | --- |\n${rows.join('\n')}\n`,
+      text: `${NOTE}# What netcheck can mend\n\n| id | what | risk class |\n| --- | --- | --- |\n${rows.join('\n')}\n`,
     },
   ];
 }

@@ -22,6 +22,7 @@ export const PLAN: RemedyPlan = {
   params: { device: 'all' },
   commands: [['sysctl', '-w', 'net/ipv4/ip_forward=1']],
   risk: 'Every device forwards.',
+  riskClass: 'medium',
   undo: 'Every device gets back the value that it had.',
   finding: { code: 'ip-forward-off', summary: 'net.ipv4.ip_forward is 0 on node-2', evidence: [] },
   verification: [{ probe: 'node-to-pod ping node-1 > default/web-2', before: { how: 'timeout', sent: 20, delivered: 0 } }],

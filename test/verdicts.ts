@@ -62,6 +62,7 @@ export function plansFor(verdict: Verdict): RemedyPlan[] {
         params,
         commands,
         risk: 'Writing this key also resets the forwarding of every interface.',
+        riskClass: id === 'set-ip-forward' ? 'medium' : 'low',
         undo: 'The value of every interface is written back.',
         finding: { code: cause.code, summary: cause.summary, evidence: cause.evidence },
         verification: cause.explains.map((probe) => ({ probe, before: { how: 'timeout', sent: 20, delivered: 0 } })),

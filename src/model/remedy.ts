@@ -7,6 +7,10 @@ import { How } from './probe.ts';
 export const ProbeReading = z.strictObject({ how: How.nullable(), sent: z.int(), delivered: z.int() });
 export type ProbeReading = z.infer<typeof ProbeReading>;
 
+/** How much a remedy can break: what policy decides by. Each remedy's definition says its own. */
+export const RiskClass = z.enum(['low', 'medium', 'high']);
+export type RiskClass = z.infer<typeof RiskClass>;
+
 /**
  * What a remedy would do about one finding, as its plan says it before anybody asked for it. `commands` are the exact
  * argument vectors, in order, as they will run on the target node. `undo` says how the prior state is restored, or is
@@ -20,6 +24,7 @@ export const RemedyPlan = z.strictObject({
   params: z.record(z.string(), z.string()),
   commands: z.array(z.array(z.string()).min(1)).min(1),
   risk: z.string(),
+  riskClass: RiskClass,
   irreversible: z.string().optional(),
   undo: z.string().nullable(),
   finding: z.strictObject({ code: z.string(), summary: z.string(), evidence: z.array(Citation) }),

@@ -29,6 +29,7 @@ function planOf(
       params: offer.params,
       commands: remedy.commands(params.data).map((argv) => [...argv]),
       risk: remedy.risk,
+      riskClass: remedy.riskClass,
       ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),
       undo: remedy.undo,
       finding: { code, summary, evidence },

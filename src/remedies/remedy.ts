@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Citation } from '../model/finding.ts';
+import type { RiskClass } from '../model/remedy.ts';
 
 /** What a remedy needs of the node that it runs on. Both report failure by throwing, with a sentence. */
 export type Host = {
@@ -18,6 +19,11 @@ export type Remedy<P, S> = {
   readonly title: string;
   /** What can go wrong, for the person who approves. */
   readonly risk: string;
+  /**
+   * How much it can break. `low`: a moment's delay for packets that fail anyway. `medium`: changes how a node or the
+   * cluster treats traffic. `high`: can interrupt traffic that works.
+   */
+  readonly riskClass: RiskClass;
   /** How the prior state comes back; null where it cannot, and then `irreversible` says why. */
   readonly undo: string | null;
   readonly irreversible?: string;

@@ -328,6 +328,7 @@ test('no verdict, however hostile or large, makes a message that Slack refuses o
         params: {},
         commands: [[title]],
         risk: title,
+        riskClass: 'low' as const,
         undo: null,
         finding: { code: cause.code, summary: cause.summary, evidence: cause.evidence },
         verification: [],

@@ -63,4 +63,13 @@ export const VerdictKind = defineKind({
   previous: { schema: Verdict.omit({ mesh: true }), upgrade: (verdict) => verdict },
 });
 export const ProgressKind = defineKind({ name: 'progress', version: 1, schema: Progress });
-export const ProposalsKind = defineKind({ name: 'remedy proposals', version: 1, schema: z.array(RemedyProposal) });
+/** Version 1 had no risk classes: its offers count as what asks for the most care. */
+export const ProposalsKind = defineKind({
+  name: 'remedy proposals',
+  version: 2,
+  schema: z.array(RemedyProposal),
+  previous: {
+    schema: z.array(RemedyProposal.omit({ riskClass: true })),
+    upgrade: (proposals) => proposals.map((proposal) => ({ ...proposal, riskClass: 'high' as const })),
+  },
+});

@@ -14,6 +14,7 @@ export const flushNeighbour = defineRemedy({
   id: 'flush-neighbour',
   title: 'Flush the stale neighbour entry',
   risk: 'The entry is asked for again by ARP with the next packet; packets to this one address wait for the answer, usually less than a millisecond.',
+  riskClass: 'low',
   undo: null,
   irreversible: 'A neighbour entry that was wrong is not worth bringing back; the kernel learns the right one by itself.',
   params: Params,

@@ -13,6 +13,7 @@ export const setIpForward = defineRemedy({
   id: 'set-ip-forward',
   title: 'Enable IP forwarding',
   risk: 'Every device of the node forwards from then on, also those that had it off before. It lasts until the next boot or until the file that switched it off is loaded again.',
+  riskClass: 'medium',
   undo: 'Every device gets back the value that it had, by commands that the thread shows afterwards.',
   params: z.strictObject({ device: Device }),
   state: z.record(z.string(), z.boolean()),
