@@ -101,6 +101,7 @@ export function createTellDigest(options: {
       channel: order.channel,
       schedule: digest.schedule,
       onlyChanges: digest.onlyChanges,
+      theme: digest.theme,
       slot: order.digest?.slot ?? at,
       at,
       missed: order.digest?.missed ?? 0,

@@ -1,3 +1,4 @@
+import { Resvg } from '@resvg/resvg-js';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
 import { buttonsOf, type TestMessage, textOf } from '../../test/slack.ts';
@@ -42,7 +43,7 @@ async function often(cron: string, onlyChanges = false): Promise<void> {
   const by = { user: world.slack.user('ann'), team: 'T000000001' };
   const channel = world.slack.channel('incidents');
   const id = newId('s');
-  await digests.draft({ id, channel, schedule: { cron, timezone: 'UTC' }, onlyChanges, by });
+  await digests.draft({ id, channel, schedule: { cron, timezone: 'UTC' }, onlyChanges, theme: 'light', by });
   await digests.save(id, { user: by.user, channel }, { perChannel: 9, perCluster: 9 });
 }
 
@@ -97,7 +98,7 @@ test('a schedule is shown in words with its next times, and saved by whoever typ
   const hands = await bot();
   const shown = await hands.command('digest weekdays 09:00 Europe/Berlin only changes', ann);
   expect(textOf(shown)).toMatch(
-    /^A digest of cluster `lab` in this channel, \*every weekday \(Monday to Friday\) at 09:00, Europe\/Berlin time\*, only when something changed\. Next:\n(• \w{3}, \d+ \w+ \d{4}, 09:00 CES?T\n){3}Nothing is saved yet\.\nSave\nCancel$/,
+    /^A digest of cluster `lab` in this channel, \*every weekday \(Monday to Friday\) at 09:00, Europe\/Berlin time\*, only when something changed\. Next:\n(• \w{3}, \d+ \w+ \d{4}, 09:00 CES?T\n){3}Pictures are drawn for Slack's light theme; with `dark` at the end for its dark one\.\nNothing is saved yet\.\nSave\nCancel$/,
   );
   const [saveButton, cancelButton] = buttonsOf(shown);
   if (saveButton === undefined || cancelButton === undefined) throw new Error('no buttons');
@@ -313,11 +314,17 @@ const MESH: Mesh = {
   ],
 };
 
-test('the picture of what is wrong is in the thread, with its description', async () => {
+test.each([
+  ['light', '', '#ffffff'],
+  ['dark', ' dark', '#1a1d21'],
+] as const)('the picture of what is wrong is in the thread, %s, with its description', async (theme, typed, ground) => {
   const { bot, worker, slack } = await start();
   const hands = await bot();
   await worker(finding({ name: 'healthy', mesh: { ...MESH, planes: [] } }, { name: 'ip-forward-off', mesh: MESH }));
-  await save(hands, 'daily 09:00 UTC');
+  await save(hands, `daily 09:00 UTC only changes${typed}`);
+  expect((await hands.command('digest list', ann)).text.includes('only when something changed, with dark pictures')).toBe(
+    theme === 'dark',
+  );
   const quiet = await runNow(hands);
   const broken = await runNow(hands, bob);
   const picture = await until(
@@ -328,9 +335,21 @@ test('the picture of what is wrong is in the thread, with its description', asyn
   expect(picture.files[0]?.alt_txt).toMatch(
     /^Cluster lab, .*Pod to pod: 6 ways measured, 2 lose packets.*node-1 to node-2 loses 100 %.*The last 2 digests: 1 healthy/,
   );
-  expect((await slack.file(picture)).subarray(1, 4).toString()).toBe('PNG');
+  const png = await slack.file(picture);
+  expect(png.subarray(1, 4).toString()).toBe('PNG');
+  expect(groundOf(png)).toBe(ground);
   expect(await slack.thread('incidents', quiet.ts)).toHaveLength(1);
 });
+
+/** The colour of a picture near its left edge, half way down. */
+function groundOf(png: Buffer): string {
+  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
+  const href = `data:image/png;base64,${png.toString('base64')}`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><image width="${width}" height="${height}" href="${href}"/></svg>`;
+  const { pixels } = new Resvg(svg).render();
+  const at = 4 * (width * Math.floor(height / 2) + 6);
+  return `#${pixels.subarray(at, at + 3).toString('hex')}`;
+}
 
 test('remedies that ran are told once, with who approved them', async () => {
   const { bot, worker, slack } = await start({

@@ -24,6 +24,7 @@ export function createDraw(
       cluster,
       when: describeSlot(record.at, timezone),
       timezone,
+      theme: record.theme,
       mesh: verdict.value.mesh,
       trend: await store.digests.trend(record.digest, record.at),
     });

@@ -28,12 +28,12 @@ test.each([
   ['digest remove 12', { word: 'digest-remove', number: 12 }],
   [
     'digest weekdays 09:00 Europe/Berlin only changes',
-    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: true },
+    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: true, theme: 'light' },
   ],
-  ['digest mondays', { word: 'digest', cron: '0 9 * * 1', timezone: null, onlyChanges: false }],
+  ['digest mondays', { word: 'digest', cron: '0 9 * * 1', timezone: null, onlyChanges: false, theme: 'light' }],
   [
     'digest cron “0 9 * * 1-5” Europe/Berlin',
-    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: false },
+    { word: 'digest', cron: '0 9 * * 1-5', timezone: 'Europe/Berlin', onlyChanges: false, theme: 'light' },
   ],
   ['history', { word: 'history', page: 1 }],
   ['history 7', { word: 'history', page: 7 }],

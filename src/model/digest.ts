@@ -4,12 +4,17 @@ import { ActionState, Person } from './remedy.ts';
 import { Schedule } from './schedule.ts';
 import { Status } from './verdict.ts';
 
-/** What a digest is to be: when, where, and whether it speaks only when something changed. */
+/** The ground that a picture is drawn on: as light as Slack's own, or as dark. */
+export const Theme = z.enum(['light', 'dark']);
+export type Theme = z.infer<typeof Theme>;
+
+/** What a digest is to be: when, where, whether it speaks only when something changed, and the theme of its pictures. */
 export const DigestDraft = z.strictObject({
   id: z.string(),
   channel: z.string(),
   schedule: Schedule,
   onlyChanges: z.boolean(),
+  theme: Theme,
   by: Person,
 });
 export type DigestDraft = z.infer<typeof DigestDraft>;
@@ -82,6 +87,7 @@ export const DigestRecord = z.strictObject({
   channel: z.string(),
   schedule: Schedule,
   onlyChanges: z.boolean(),
+  theme: Theme,
   slot: z.int(),
   at: z.int(),
   missed: z.int(),

@@ -8,6 +8,9 @@ function words(text: string): string[] {
 
 test.each([
   ['weekdays 09:00 Europe/Berlin', '0 9 * * 1-5', 'Europe/Berlin', false],
+  ['daily 09:00 Europe/Berlin DARK', '0 9 * * *', 'Europe/Berlin', false, 'dark'],
+  ['daily dark only changes', '0 9 * * *', null, true, 'dark'],
+  ['daily 09:00 UTC only changes light', '0 9 * * *', 'UTC', true],
   ['weekdays 09:00 Europe/Berlin only changes', '0 9 * * 1-5', 'Europe/Berlin', true],
   ['daily 8:30am europe/berlin', '30 8 * * *', 'Europe/Berlin', false],
   ['daily at 12am utc', '0 0 * * *', 'UTC', false],
@@ -19,8 +22,8 @@ test.each([
   ['cron "0 9 * * 1-5" Europe/Berlin', '0 9 * * 1-5', 'Europe/Berlin', false],
   ['cron "5,50 0,23 * * *" UTC', '5,50 0,23 * * *', 'UTC', false],
   ['cron */15 8-17 * * MON-FRI America/New_York only change', '*/15 8-17 * * MON-FRI', 'America/New_York', true],
-])('%s is understood', (text, cron, timezone, onlyChanges) => {
-  expect(parseSchedule(words(text))).toEqual({ ok: true, value: { cron, timezone, onlyChanges } });
+])('%s is understood', (text, cron, timezone, onlyChanges, theme = 'light') => {
+  expect(parseSchedule(words(text))).toEqual({ ok: true, value: { cron, timezone, onlyChanges, theme } });
 });
 
 test.each([
@@ -36,8 +39,11 @@ test.each([
   ['daily 09:00 +02:00', '"+02:00" is not a time zone. Time zones are named by a city, such as Europe/Berlin.'],
   [
     'daily 09:00 UTC please',
-    '"please" is too much: after the time zone only "only changes" may follow, as in weekdays 09:00 Europe/Berlin.',
+    '"please" is too much: after the time zone "only changes" and "dark" or "light" may follow, as in weekdays 09:00 Europe/Berlin only changes dark.',
   ],
+  ['daily UTC dark light', expect.stringContaining('"light" is too much')],
+  ['daily UTC only changes only changes', expect.stringContaining('"only changes" is too much')],
+  ['daily UTC dark only', expect.stringContaining('"only" is too much')],
   ['cron "*/5 * * * *" UTC', 'That is every 5 minutes at times, and 15 is the least: every digest probes the whole network.'],
   ['cron "0,50 * * * *" UTC', 'That is every 10 minutes at times, and 15 is the least: every digest probes the whole network.'],
   [

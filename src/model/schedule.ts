@@ -10,8 +10,13 @@ import { shorten } from './text.ts';
 export const Schedule = z.strictObject({ cron: z.string(), timezone: z.string() });
 export type Schedule = z.infer<typeof Schedule>;
 
-/** What somebody typed as a schedule. `timezone` is null where they left it out. */
-export type ScheduleDraft = { readonly cron: string; readonly timezone: string | null; readonly onlyChanges: boolean };
+/** What somebody typed as a schedule, and what may follow it. `timezone` is null where they left it out. */
+export type ScheduleDraft = {
+  readonly cron: string;
+  readonly timezone: string | null;
+  readonly onlyChanges: boolean;
+  readonly theme: 'light' | 'dark';
+};
 
 /** Slots may not be closer together than this, in minutes. */
 export const SHORTEST_MINUTES = 15;
@@ -28,26 +33,33 @@ const EXAMPLE = 'weekdays 09:00 Europe/Berlin';
 const DEFAULT_TIME = '09:00';
 
 /**
- * Understands `weekdays 09:00 Europe/Berlin only changes`, `daily 8:30am`, `mondays and thursdays`, `cron "0 9 * * 1-5"
- * Europe/Berlin`, already cut into words; a failure is a sentence that says what to type instead. Days and time may be in
- * any case; a time that is left out is 09:00.
+ * Understands `weekdays 09:00 Europe/Berlin only changes`, `daily 8:30am dark`, `mondays and thursdays`, `cron
+ * "0 9 * * 1-5" Europe/Berlin`, already cut into words; a failure is a sentence that says what to type instead. Days and
+ * time may be in any case; a time that is left out is 09:00.
  */
 export function parseSchedule(words: readonly string[]): Result<ScheduleDraft, string> {
   const rest = [...words];
   const pattern = rest[0]?.toLowerCase() === 'cron' ? takeCron(rest) : takeDaysAndTime(rest);
   if (!pattern.ok) return pattern;
   let timezone: string | null = null;
-  if (rest[0] !== undefined && !isOnly(rest[0])) {
+  if (rest[0] !== undefined && !isOption(rest[0])) {
     const zone = parseTimezone(rest.shift() ?? '');
     if (!zone.ok) return zone;
     timezone = zone.value;
   }
-  const onlyChanges = isOnly(rest[0]) && /^changes?$/i.test(rest[1] ?? '');
-  if (onlyChanges) rest.splice(0, 2);
-  if (rest.length > 0)
-    return fail(`"${quoted(rest.join(' '))}" is too much: after the time zone only "only changes" may follow, as in ${EXAMPLE}.`);
+  let onlyChanges = false;
+  let theme: ScheduleDraft['theme'] | null = null;
+  for (let [next, after] = rest; next !== undefined; [next, after] = rest) {
+    if (!onlyChanges && /^only$/i.test(next) && /^changes?$/i.test(after ?? '')) onlyChanges = true;
+    else if (theme === null && /^(?:light|dark)$/i.test(next)) theme = /^dark$/i.test(next) ? 'dark' : 'light';
+    else
+      return fail(
+        `"${quoted(rest.join(' '))}" is too much: after the time zone "only changes" and "dark" or "light" may follow, as in ${EXAMPLE} only changes dark.`,
+      );
+    rest.splice(0, /^only$/i.test(next) ? 2 : 1);
+  }
   const often = tooOften(pattern.value);
-  return often === null ? ok({ cron: pattern.value, timezone, onlyChanges }) : fail(often);
+  return often === null ? ok({ cron: pattern.value, timezone, onlyChanges, theme: theme ?? 'light' }) : fail(often);
 }
 
 /** The name of a time zone as it is written, or a sentence with the names that come close. */
@@ -221,8 +233,8 @@ function dayNumber(word: string): string | null {
   return number < 0 ? null : String(number);
 }
 
-function isOnly(word: string | undefined): boolean {
-  return /^only$/i.test(word ?? '');
+function isOption(word: string): boolean {
+  return /^(?:only|light|dark)$/i.test(word);
 }
 
 function quoted(text: string): string {

@@ -64,7 +64,7 @@ export async function killBotsOverSlots(size: {
       const channel = world.slack.channel(CHANNELS[index % CHANNELS.length] ?? '');
       const id = newId('s');
       const cron = `${index % EVERY}-59/${EVERY} * * * * *`;
-      await store.draft({ id, channel, schedule: { cron, timezone: 'Europe/Berlin' }, onlyChanges: false, by });
+      await store.draft({ id, channel, schedule: { cron, timezone: 'Europe/Berlin' }, onlyChanges: false, theme: 'light', by });
       const saving = await store.save(id, { user: by.user, channel }, { perChannel: 9_999, perCluster: 9_999 });
       if (saving.kind !== 'saved') throw new Error('not saved');
       digests.push(saving.digest);

@@ -35,6 +35,7 @@ export const digest = defineCommand({
       channel: grant.channel,
       schedule: { cron: command.cron, timezone },
       onlyChanges: command.onlyChanges,
+      theme: command.theme,
       by: { user: grant.user, team: grant.team },
     };
     await digests.draft(draft);

@@ -1,6 +1,7 @@
 import type { Mesh, MeshCell, MeshPlane } from '../../model/mesh.ts';
 import { shorten } from '../../model/text.ts';
-import { box, COLOURS, label, type Panel } from './svg.ts';
+import type { Palette, Shade } from './palette.ts';
+import { box, type Panel, type Pen } from './svg.ts';
 
 /** Up to which time each shade stands, in milliseconds: the same in every picture, so that days can be compared. */
 const SHADES: readonly { readonly below: number; readonly name: string }[] = [
@@ -13,27 +14,31 @@ const SHADES: readonly { readonly below: number; readonly name: string }[] = [
   { below: Infinity, name: '≥ 50 ms' },
 ];
 
+/** How what is not known is filled: with the pattern that every picture defines. */
+const HATCHED = 'url(#unknown)';
+
 const ROOM = 500;
 const NAME = 22;
 
 /** What a cell shows: its shade, and the mark on it. */
-export type CellLook = { readonly fill: string; readonly mark: string; readonly ink: string };
+export type CellLook = Shade & { readonly mark: string };
 
 /** How a cell looks. What is lost or unknown has a mark as well as a colour. */
-export function lookOf(cell: MeshCell): CellLook {
-  if (cell === null) return { fill: COLOURS.nothing, mark: '', ink: COLOURS.ink };
+export function lookOf(cell: MeshCell, palette: Palette): CellLook {
+  if (cell === null) return { ...palette.nothing, mark: '' };
   const [ms, loss, unknown] = cell;
   const known = ms !== null || loss !== null;
-  if (loss !== null && loss >= 100) return { fill: COLOURS.lost, mark: '×', ink: '#ffffff' };
-  if (loss !== null && loss > 0) return { fill: COLOURS.lossy, mark: '%', ink: COLOURS.ink };
-  if (unknown > 0) return { fill: 'url(#unknown)', mark: '?', ink: COLOURS.ink };
-  if (!known) return { fill: COLOURS.untimed, mark: '·', ink: COLOURS.ink };
+  if (loss !== null && loss >= 100) return { ...palette.lost, mark: '×' };
+  if (loss !== null && loss > 0) return { ...palette.lossy, mark: '%' };
+  if (unknown > 0) return { ...palette.unknown, fill: HATCHED, mark: '?' };
+  if (!known) return { ...palette.untimed, mark: '–' };
   const shade = SHADES.findIndex(({ below }) => (ms ?? 0) < below);
-  return { fill: COLOURS.times[shade] ?? COLOURS.untimed, mark: '', ink: shade >= 4 ? '#ffffff' : COLOURS.ink };
+  return { ...(palette.times[shade] ?? palette.untimed), mark: '' };
 }
 
 /** The matrix of a mesh: from each row to each column. */
-export function matrixPanel(mesh: Mesh, plane: MeshPlane): Panel {
+export function matrixPanel(pen: Pen, mesh: Mesh, plane: MeshPlane): Panel {
+  const { label, palette } = pen;
   const count = mesh.groups.length;
   const size = Math.max(11, Math.min(44, Math.floor(ROOM / count)));
   const names = mesh.groups.map(({ name }) => name);
@@ -46,14 +51,14 @@ export function matrixPanel(mesh: Mesh, plane: MeshPlane): Panel {
   const top = 66 + Math.round(longest * font * lean);
   const parts = [
     label(0, 14, plane.of === 'nodes' ? 'Node to node' : 'Pod to pod', { size: 14, bold: true }),
-    label(0, 32, planeSentence(plane), { colour: COLOURS.faint }),
-    label(0, 48, 'from each row to each column', { size: 10, colour: COLOURS.faint }),
+    label(0, 32, planeSentence(plane), { colour: palette.faint }),
+    label(0, 48, 'from each row to each column', { size: 10, colour: palette.faint }),
     ...names.flatMap((name, index) => [
       label(left - 6, top + size * (index + 0.5) + font * 0.36, name, { size: font, anchor: 'end', limit: NAME }),
       label(left + size * (index + 0.5) + (turned === -90 ? font * 0.36 : 0), top - 6, name, { size: font, turned, limit: NAME }),
     ]),
     ...plane.cells.map((cell, index) =>
-      cellOf(cell, left + size * (index % count), top + size * Math.floor(index / count), size),
+      cellOf(pen, cell, left + size * (index % count), top + size * Math.floor(index / count), size),
     ),
   ];
   // The last name above the matrix leans out to the right.
@@ -66,32 +71,35 @@ export function matrixPanel(mesh: Mesh, plane: MeshPlane): Panel {
 }
 
 /** What the shades and marks mean. */
-export function legendPanel(): Panel {
+export function legendPanel({ palette, label }: Pen): Panel {
   let x = 0;
   const parts: string[] = [];
-  const entry = (fill: string, mark: string, ink: string, name: string): void => {
-    parts.push(box(x, 0, 18, 18, fill, COLOURS.edge), label(x + 9, 13.5, mark, { anchor: 'middle', colour: ink, bold: true }));
+  const entry = ({ fill, ink }: Shade, mark: string, name: string): void => {
+    parts.push(box(x, 0, 18, 18, fill, palette.edge), label(x + 9, 13.5, mark, { anchor: 'middle', colour: ink, bold: true }));
     parts.push(label(x + 23, 13.5, name));
     x += 35 + Math.round(name.length * 6.7);
   };
-  for (const [index, { name }] of SHADES.entries()) entry(COLOURS.times[index] ?? '', '', COLOURS.ink, name);
-  entry(COLOURS.lossy, '%', COLOURS.ink, 'loses packets');
-  entry(COLOURS.lost, '×', '#ffffff', 'loses all');
-  entry('url(#unknown)', '?', COLOURS.ink, 'not known');
-  entry(COLOURS.untimed, '·', COLOURS.ink, 'reached, no time');
+  for (const [index, { name }] of SHADES.entries()) entry(palette.times[index] ?? palette.untimed, '', name);
+  entry(palette.lossy, '%', 'loses packets');
+  entry(palette.lost, '×', 'loses all');
+  entry({ ...palette.unknown, fill: HATCHED }, '?', 'not known');
+  entry(palette.untimed, '–', 'reached, no time');
   return { width: x, height: 18, content: parts.join('') };
 }
 
-function cellOf(cell: MeshCell, x: number, y: number, size: number): string {
-  const { fill, mark, ink } = lookOf(cell);
+function cellOf({ palette, label }: Pen, cell: MeshCell, x: number, y: number, size: number): string {
+  const { fill, mark, ink } = lookOf(cell, palette);
   const [ms = null, loss = null] = cell ?? [];
-  const number = loss !== null && loss > 0 ? (loss < 100 ? `${loss < 10 ? loss : Math.round(loss)}%` : mark) : timeOf(ms);
   const hasRoom = size >= 30;
-  const text = hasRoom && number !== '' ? number : mark;
-  const font = hasRoom ? Math.min(11, Math.floor((size * 1.5) / Math.max(3, text.length))) : Math.max(8, size - 4);
+  const number = mark === '%' && loss !== null ? `${loss < 10 ? loss : Math.round(loss)}%` : mark === '' ? timeOf(ms) : mark;
+  const text = hasRoom ? number : mark;
+  const isMark = text === mark;
+  const font = !hasRoom ? Math.max(8, size - 4) : isMark ? 15 : Math.min(11, Math.floor((size * 1.5) / Math.max(3, text.length)));
   return (
-    box(x, y, size, size, fill, COLOURS.grid) +
-    (text === '' ? '' : label(x + size / 2, y + size / 2 + font * 0.36, text, { size: font, colour: ink, anchor: 'middle' }))
+    box(x, y, size, size, fill, palette.grid) +
+    (text === ''
+      ? ''
+      : label(x + size / 2, y + size / 2 + font * 0.36, text, { size: font, colour: ink, anchor: 'middle', bold: isMark }))
   );
 }
 

@@ -1,9 +1,10 @@
-import type { TrendPoint } from '../../model/digest.ts';
+import type { Theme, TrendPoint } from '../../model/digest.ts';
 import type { Mesh } from '../../model/mesh.ts';
 import { shorten } from '../../model/text.ts';
 import { count } from '../slack/words.ts';
 import { legendPanel, matrixPanel, planeSentence, worstWays } from './matrix.ts';
-import { COLOURS, label, type Panel, placed } from './svg.ts';
+import { PALETTES } from './palette.ts';
+import { createPen, type Panel, placed } from './svg.ts';
 import { trendPanel } from './trend.ts';
 
 const EDGE = 22;
@@ -16,23 +17,26 @@ export type Picture = { readonly svg: string; readonly alt: string; readonly wid
 
 /**
  * The picture of a digest: the matrix of each plane of the mesh, and how the last digests went. Null when there is neither.
- * Pure. `timezone` is the schedule's.
+ * Pure. `timezone` is the schedule's, `theme` that of the Slack it is made for.
  */
 export function digestPicture(content: {
   readonly cluster: string;
   readonly when: string;
   readonly timezone: string;
+  readonly theme: Theme;
   readonly mesh: Mesh | undefined;
   readonly trend: readonly TrendPoint[];
 }): Picture | null {
-  const { cluster, when, timezone, mesh } = content;
+  const { cluster, when, timezone, theme, mesh } = content;
+  const pen = createPen(PALETTES[theme]);
+  const { palette, label } = pen;
   const trend = content.trend.length < 2 ? [] : content.trend;
   if (mesh === undefined && trend.length === 0) return null;
-  const matrices = mesh?.planes.map((plane) => matrixPanel(mesh, plane)) ?? [];
+  const matrices = mesh?.planes.map((plane) => matrixPanel(pen, mesh, plane)) ?? [];
   const rows: Panel[][] = [
     matrices,
-    ...(matrices.length > 0 ? [[legendPanel()]] : []),
-    ...(trend.length > 0 ? [[trendPanel(trend, timezone)]] : []),
+    ...(matrices.length > 0 ? [[legendPanel(pen)]] : []),
+    ...(trend.length > 0 ? [[trendPanel(pen, trend, timezone)]] : []),
   ];
   let y = EDGE + 34;
   let width = 0;
@@ -49,10 +53,10 @@ export function digestPicture(content: {
   const height = y - GAP + EDGE;
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
-    `<defs><pattern id="unknown" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#ffffff"/><rect width="2.4" height="6" fill="${COLOURS.hatch}"/></pattern></defs>`,
-    `<rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="${COLOURS.background}" stroke="${COLOURS.edge}"/>`,
+    `<defs><pattern id="unknown" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="${palette.unknown.fill}"/><rect width="2.4" height="6" fill="${palette.hatch}"/></pattern></defs>`,
+    `<rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="${palette.background}" stroke="${palette.edge}"/>`,
     label(EDGE, EDGE + 14, `Cluster ${cluster}`, { size: 16, bold: true }),
-    label(width - EDGE, EDGE + 14, when, { size: 11, anchor: 'end', colour: COLOURS.faint }),
+    label(width - EDGE, EDGE + 14, when, { size: 11, anchor: 'end', colour: palette.faint }),
     ...parts,
     '</svg>',
   ].join('');

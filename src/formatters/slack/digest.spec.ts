@@ -21,6 +21,7 @@ function record(more: Partial<DigestRecord> = {}): DigestRecord {
     channel: 'C1',
     schedule: SCHEDULE,
     onlyChanges: false,
+    theme: 'dark',
     slot: at - 4_000,
     at,
     missed: 0,
@@ -167,6 +168,7 @@ test('whatever a verdict says, Slack takes the digest of it, the note, the list 
         channel: 'C1',
         schedule: SCHEDULE,
         onlyChanges: true,
+        theme: 'dark',
         by,
         number: 1,
         savedAt: 0,
@@ -188,7 +190,12 @@ test('whatever a verdict says, Slack takes the digest of it, the note, the list 
         Array.from({ length: 10 }, () => ({ entry, root: '1764000000.123456' })),
         { cluster: 'c'.repeat(63), page: 2, total: 30, url: 'https://a-workspace-with-a-long-name.slack.com/' },
       );
-      const draft = draftAnswer({ id: 's1', channel: 'C1', schedule: SCHEDULE, onlyChanges: true, by }, 'prod', at, true);
+      const draft = draftAnswer(
+        { id: 's1', channel: 'C1', schedule: SCHEDULE, onlyChanges: true, theme: 'dark', by },
+        'prod',
+        at,
+        true,
+      );
       const messages = [
         digestMessage(made, verdict, 'prod', { mode: 'on', proposals }),
         digestMessage(made, null, 'prod', off),

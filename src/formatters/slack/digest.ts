@@ -156,12 +156,13 @@ function small({ number, run, askedBy }: DigestRecord): Mrkdwn {
 
 /** What is shown before a digest is saved: the schedule in words, when it is due next, and the two buttons. */
 export function draftAnswer(draft: DigestDraft, cluster: string, now: number, ownZone: boolean): Answer {
-  const { schedule, onlyChanges } = draft;
+  const { schedule, theme } = draft;
   const slots = nextSlots(schedule, now, 3).map((slot) => md`• ${plain(describeSlot(slot, schedule.timezone))}`);
   const text = [
-    md`A digest of cluster ${code(cluster, 70)} in this channel, *${plain(describeSchedule(schedule))}*${onlyChanges ? md`, only when something changed` : md``}. Next:`,
+    md`A digest of cluster ${code(cluster, 70)} in this channel, *${plain(describeSchedule(schedule))}*${plain(options(draft))}. Next:`,
     ...slots,
     ...(ownZone ? [md`You named no time zone: this is the one in your Slack profile.`] : []),
+    md`Pictures are drawn for Slack's ${plain(theme)} theme; with ${code(theme === 'dark' ? 'light' : 'dark')} at the end for its ${plain(theme === 'dark' ? 'light' : 'dark')} one.`,
     md`Nothing is saved yet.`,
   ];
   return {
@@ -175,7 +176,7 @@ export function draftAnswer(draft: DigestDraft, cluster: string, now: number, ow
 
 /** What the channel is told when a digest was saved or removed. */
 export function digestNote(digest: Digest, cluster: string, what: 'saved' | 'removed', by: string): Message {
-  const words = `${describeSchedule(digest.schedule)}${digest.onlyChanges ? ', only when something changed' : ''}`;
+  const words = `${describeSchedule(digest.schedule)}${options(digest)}`;
   return {
     text: literal(`Digest ${digest.number} of cluster ${cluster} was ${what}: ${words}`, 400),
     blocks: [
@@ -186,9 +187,14 @@ export function digestNote(digest: Digest, cluster: string, what: 'saved' | 'rem
   };
 }
 
+/** What else was asked for, after the schedule's words. Light pictures are what everybody gets who says nothing. */
+function options({ onlyChanges, theme }: Pick<DigestDraft, 'onlyChanges' | 'theme'>): string {
+  return `${onlyChanges ? ', only when something changed' : ''}${theme === 'dark' ? ', with dark pictures' : ''}`;
+}
+
 /** One digest in a list. `last` is what its latest run says. */
 export function digestLine(digest: Digest, next: number | null, last: Mrkdwn | null): Mrkdwn {
-  const { number, schedule, onlyChanges, by } = digest;
+  const { number, schedule, by } = digest;
   const due = next === null ? md`never due again` : md`next ${plain(describeSlot(next, schedule.timezone))}`;
-  return md`• *${plain(number)}* ${plain(describeSchedule(schedule))}${onlyChanges ? md`, only changes` : md``}, saved by ${mention(by.user)}; ${due}${last === null ? md`` : md`; last ${last}`}`;
+  return md`• *${plain(number)}* ${plain(describeSchedule(schedule))}${plain(options(digest))}, saved by ${mention(by.user)}; ${due}${last === null ? md`` : md`; last ${last}`}`;
 }

@@ -3,10 +3,29 @@ import { Digest, DigestDraft, DigestFacts, DigestRecord, TrendPoint } from '../d
 import { RunRequest, Status } from '../verdict.ts';
 import { defineKind } from './kind.ts';
 
-export const DigestDraftKind = defineKind({ name: 'draft of a digest', version: 1, schema: DigestDraft });
-export const DigestKind = defineKind({ name: 'digest', version: 1, schema: Digest });
+/** What was saved before pictures had a theme is drawn light, as it was. */
+const light = <T>(value: T) => ({ ...value, theme: 'light' as const });
+const noTheme = { theme: true } as const;
+
+export const DigestDraftKind = defineKind({
+  name: 'draft of a digest',
+  version: 2,
+  schema: DigestDraft,
+  previous: { schema: DigestDraft.omit(noTheme), upgrade: light },
+});
+export const DigestKind = defineKind({
+  name: 'digest',
+  version: 2,
+  schema: Digest,
+  previous: { schema: Digest.omit(noTheme), upgrade: light },
+});
 export const DigestFactsKind = defineKind({ name: 'facts of a digest', version: 1, schema: DigestFacts });
-export const DigestRecordKind = defineKind({ name: 'record of a digest', version: 1, schema: DigestRecord });
+export const DigestRecordKind = defineKind({
+  name: 'record of a digest',
+  version: 2,
+  schema: DigestRecord,
+  previous: { schema: DigestRecord.omit(noTheme), upgrade: light },
+});
 export const TrendPointKind = defineKind({ name: 'point of a trend', version: 1, schema: TrendPoint });
 
 /** What the queue of digests carries: which one is due. The slot is when the job was to run. */
