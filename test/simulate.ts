@@ -45,8 +45,8 @@ export function simulate(nodeCount: number, silent: readonly string[] = [], pack
           neighbours: [],
           resolvers: [],
           addresses: [],
-          freeNeighbours: null,
-          freeConntrack: null,
+          freeNeighbours: Number.POSITIVE_INFINITY,
+          freeConntrack: Number.POSITIVE_INFINITY,
         },
       ]),
   );

@@ -1,5 +1,5 @@
 import { CHECKS } from '../checks/index.ts';
-import { parseComplete, type Reading, type Readings } from '../checks/kit/check.ts';
+import { incomplete, type Parsed, parseComplete, type Reading, type Readings, unknown } from '../checks/kit/check.ts';
 import { parseLinks } from '../checks/kit/links.ts';
 import { parseNeighbours } from '../checks/kit/neighbours.ts';
 import { nodeNetwork } from '../checks/kit/node-network.ts';
@@ -22,6 +22,7 @@ import {
   nodesToAsk,
   planFocus,
   planFollowUps,
+  planLate,
   planSweep,
   probePodOf,
   unplannable,
@@ -86,6 +87,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const probes: Probe[] = [];
   const states = new Map<string, NodeState>();
   const swept = new Set<string>();
+  const ears: Ear[] = listensAtOnce(nodes) ? nodes.map(({ name }) => ({ node: name, where: 'node' })) : [];
 
   const sessions = nodes.map((node) => {
     const tasks = [
@@ -145,11 +147,12 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     await Promise.all(
       usable().map((session) => {
         const listening = listeningOf(session.evidence());
-        const ears = (['node', 'pod'] as const).filter(
+        const opened = (['node', 'pod'] as const).filter(
           (where) => focus.ears[where].includes(session.node) && listening[where] === null,
         );
+        ears.push(...opened.map((where) => ({ node: session.node, where })));
         return session.perform(
-          ears.flatMap((where) => listenTasks(token, where)),
+          opened.flatMap((where) => listenTasks(token, where)),
           limits.roundMs,
         );
       }),
@@ -184,6 +187,9 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   await waitForLate(sessions, late, probes, swept, limits);
 
   const usable = (): readonly Session[] => sessions.filter((session) => session.isUsable() && swept.has(session.node));
+  const sources = new Set(usable().map(({ node }) => node));
+  const toLate = planLate(inventory, request, nodes, states, sources, probes);
+  await send(toLate.filter(({ id }) => only === undefined || only.has(id)));
   await Promise.all(
     usable().map((session) =>
       session.perform(
@@ -193,6 +199,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     ),
   );
   await measureAgain();
+  if (only === undefined) omissions.push(...deafEars(inventory, usable(), ears));
   clearInterval(heartbeat);
   signal.removeEventListener('abort', cancel);
   for (const session of sessions) session.end();
@@ -308,14 +315,31 @@ function neighboursOf({ items }: NodeEvidence): NodeState['neighbours'] {
 
 /** The ports on which an agent listens by now. */
 function listeningOf(evidence: NodeEvidence): NodeState['listening'] {
-  return { node: portsOf(evidence, 'listen node'), pod: portsOf(evidence, 'listen pod') };
+  const [node, pod] = [portsOf(evidence, 'node'), portsOf(evidence, 'pod')];
+  return { node: node.outcome === 'ok' ? node.facts : null, pod: pod.outcome === 'ok' ? pod.facts : null };
 }
 
-function portsOf(evidence: NodeEvidence, key: string): Listening | null {
-  const item = evidence.items[key];
-  if (item === undefined) return null;
-  const ports = parseComplete(item, (stdout) => Listening.parse(JSON.parse(stdout)));
-  return ports.outcome === 'ok' ? ports.facts : null;
+function portsOf({ items }: NodeEvidence, where: Ear['where']): Parsed<Listening> {
+  const [way, item] = [items['enter pod'], items[`listen ${where}`]];
+  const gap = where === 'node' || way === undefined ? null : incomplete(way);
+  if (gap !== null) return unknown(gap);
+  if (item === undefined) return unknown('the agent sent no result');
+  return parseComplete(item, (stdout) => Listening.parse(JSON.parse(stdout)));
+}
+
+/** Where an agent was asked to count datagrams: on its node, or in the probe pod there. */
+type Ear = { readonly node: string; readonly where: 'node' | 'pod' };
+
+/** What follows from ears that did not open: one-way probes that cannot even be planned. */
+function deafEars(inventory: Inventory, usable: readonly Session[], ears: readonly Ear[]): readonly NotChecked[] {
+  return usable.flatMap((session) =>
+    ears.flatMap(({ node, where }) => {
+      if (node !== session.node || (where === 'pod' && probePodOf(inventory, node) === null)) return [];
+      const ports = portsOf(session.evidence(), where);
+      const what = where === 'node' ? 'one-way probes to the node' : 'one-way probes to the probe pod';
+      return ports.outcome === 'ok' ? [] : [{ what, where: node, reason: ports.reason }];
+    }),
+  );
 }
 
 function unique(gaps: readonly NotChecked[]): NotChecked[] {

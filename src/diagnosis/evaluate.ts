@@ -36,6 +36,7 @@ export function evaluate(
       if (parsed.outcome === 'ok') facts.set(node.node, parsed.facts);
       if (parsed.outcome === 'unknown') gaps.push({ what: check.id, where: node.node, reason: parsed.reason });
     }
+    gaps.push(...(check.unread?.(inventory) ?? []).map((gap) => ({ what: check.id, ...gap })));
     try {
       findings.push(...drafts(check, facts, inventory, probed).map((draft) => complete(check, draft)));
       acquitted.push(...(check.acquits?.(facts, inventory) ?? []));

@@ -30,10 +30,17 @@ const MAX_PAIRS = 6;
 /** Methods that ask and are answered, other than ping. */
 const EXCHANGES: ReadonlySet<Probe['method']> = new Set(Exchange.shape.method.options);
 
+/**
+ * What is left in the tables of a node that does not say, for the kernel's defaults: entries up to which no neighbour is ever
+ * thrown out (gc_thresh1), and connections on a machine with more than 1 GiB. Source: arp(7), nf_conntrack-sysctl.
+ */
+const DEFAULT_FREE_NEIGHBOURS = 128;
+const DEFAULT_FREE_CONNTRACK = 65_536;
+
 /** From how many sources a target that fails is asked in another way. */
 const FOLLOW_UPS = 4;
 
-/** What a node that answers said of itself before the sweep. `free` entries of its tables; null where it could not be read. */
+/** What a node that answers said of itself before the sweep. `free` entries of its tables, infinite without one; null where it could not be read. */
 export type NodeState = {
   readonly network: NodeNetwork | null;
   readonly neighbours: readonly Neighbour[];
@@ -99,7 +106,9 @@ export function planSweep(
       omitted.push({
         what: `probes of ${counted(wanted.length - budget.peers, 'peer')}`,
         where: source.node.name,
-        reason: `the sweep would use more than its share of the node's ${budget.table}`,
+        reason: budget.isKnown
+          ? `the sweep would use more than its share of the node's ${budget.table}`
+          : `the limits of the node's ${budget.table} could not be read, and the sweep would use more than its share of one with the kernel's defaults`,
       });
     }
     return rotated(wanted, all.indexOf(source))
@@ -122,6 +131,25 @@ export function planSweep(
       : kinds.flatMap((kind) => pairs.flatMap(([source, target]) => kind.oneWay?.(source, target, context) ?? []));
   const known = new Map([...kinds.flatMap((kind) => kind.plan(context)), ...oneWay].map((probe) => [probe.id, probe]));
   return { probes: [...known.values()], omitted };
+}
+
+/**
+ * The probes that go one way to nodes which began to listen when others had been swept: what of a plan for all nodes that
+ * have answered by now is not in `planned`. `sources` are those that can still send. Pure.
+ */
+export function planLate(
+  inventory: Inventory,
+  request: RunRequest,
+  nodes: readonly (Node & { readonly ip: string })[],
+  states: ReadonlyMap<string, NodeState>,
+  sources: ReadonlySet<string>,
+  planned: readonly Probe[],
+): readonly Probe[] {
+  if (!listensAtOnce(nodes)) return [];
+  const known = new Set(planned.map(({ id }) => id));
+  return planSweep(inventory, request, nodes, states, sources).probes.flatMap((probe) =>
+    probe.method === 'udp' && !known.has(probe.id) ? [{ ...probe, late: true }] : [],
+  );
 }
 
 /** Whether agents open their ears before the sweep. */
@@ -174,15 +202,21 @@ function probeNode(inventory: Inventory, node: Node & { readonly ip: string }, s
 
 /**
  * How many peers a node may probe: at most half of the neighbour entries that are left until the kernel collects
- * garbage, and one percent of the free connection-tracking entries. The sweep must never be the fault.
+ * garbage, and one percent of the free connection-tracking entries; `isKnown` says whether the node told how many those
+ * are. The sweep must never be the fault.
  */
-function peersWithin(state: NodeState | undefined, wanted: number): { readonly peers: number; readonly table: string } {
+function peersWithin(
+  state: NodeState | undefined,
+  wanted: number,
+): { readonly peers: number; readonly table: string; readonly isKnown: boolean } {
   const flowsPerPeer = 12;
-  const byNeighbours = state?.freeNeighbours == null ? wanted : Math.max(1, Math.floor(state.freeNeighbours / 2));
-  const byConntrack = state?.freeConntrack == null ? wanted : Math.max(1, Math.floor(state.freeConntrack / 100 / flowsPerPeer));
+  const neighbours = state?.freeNeighbours ?? null;
+  const conntrack = state?.freeConntrack ?? null;
+  const byNeighbours = Math.max(1, Math.floor((neighbours ?? DEFAULT_FREE_NEIGHBOURS) / 2));
+  const byConntrack = Math.max(1, Math.floor((conntrack ?? DEFAULT_FREE_CONNTRACK) / 100 / flowsPerPeer));
   return byNeighbours <= byConntrack
-    ? { peers: Math.min(wanted, byNeighbours), table: 'neighbour table' }
-    : { peers: Math.min(wanted, byConntrack), table: 'conntrack table' };
+    ? { peers: Math.min(wanted, byNeighbours), table: 'neighbour table', isKnown: neighbours !== null }
+    : { peers: Math.min(wanted, byConntrack), table: 'conntrack table', isKnown: conntrack !== null };
 }
 
 /** Each node begins with another peer, so that peers beyond a budget differ from node to node. */

@@ -42,7 +42,7 @@ export function probeKey(probe: Probe): string {
     case 'exec':
       return 'session';
     case 'udp':
-      return `send ${where}`;
+      return `send ${where}${probe.late === true ? ' late' : ''}`;
     default:
       return `exchange ${where}${probe.ifSilent === true ? ' if silent' : ''}${probe.every === true ? ` every one of ${probe.count}` : ''}`;
   }

@@ -70,6 +70,8 @@ type Common<C extends Readings, F, P extends z.ZodType> = {
   readonly collect: C;
   /** Decides whether the evidence of one node is good enough, and reduces it to facts. Pure. */
   readonly parse: (evidence: EvidenceOf<C>) => Parsed<F>;
+  /** What of the inventory the check needs and cannot read, as of which node; on them it stays silent. Pure. */
+  readonly unread?: (inventory: Inventory) => readonly { readonly where: string; readonly reason: string }[];
   /**
    * Hops that the facts show to be as they should be: where a failure is located, they are not suspected. Only what
    * was read completely may be acquitted. Pure.

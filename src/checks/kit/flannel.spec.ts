@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { readCase } from '../../../test/fixtures.ts';
 import type { Evidence } from '../../model/evidence.ts';
 import type { Inventory } from '../../model/inventory.ts';
-import { flannelNodes, netConf, parseSubnetEnv, restartFlannel } from './flannel.ts';
+import { flannelNodes, netConf, parseSubnetEnv, restartFlannel, unreadVteps, vtepNodes } from './flannel.ts';
 
 const { inventory } = readCase('flannel/vxlan-settings-mismatch', 'healthy');
 
@@ -16,16 +16,30 @@ test('the nodes are known by what flannel notes of itself', () => {
 
 const PREFIX = 'flannel.alpha.coreos.com';
 
-test.for<[string, Readonly<Record<string, string>>]>([
-  ['another backend', { [`${PREFIX}/backend-type`]: 'host-gw' }],
-  ['no data of the tunnel', { [`${PREFIX}/backend-data`]: 'null' }],
-  ['unreadable data', { [`${PREFIX}/backend-data`]: '{"VtepMAC":' }],
-])('a node with %s is left out', ([, change]) => {
+/** The inventory with other annotations on node-1. */
+function annotated(change: Readonly<Record<string, string>>): Inventory {
   const nodes = inventory.nodes.map((node, index) =>
     index > 0 ? node : { ...node, annotations: { ...node.annotations, ...change } },
   );
-  expect(flannelNodes({ ...inventory, nodes }).map(({ node }) => node.name)).toEqual(['node-2', 'node-3']);
+  return { ...inventory, nodes };
+}
+
+test('a node with another backend is left out', () => {
+  const changed = annotated({ [`${PREFIX}/backend-type`]: 'host-gw' });
+  expect(flannelNodes(changed).map(({ node }) => node.name)).toEqual(['node-2', 'node-3']);
+  expect(unreadVteps(changed)).toEqual([]);
 });
+
+test.for(['null', '{"VtepMAC":', '{"VNI":1}'])(
+  'a node whose data of the tunnel is %s has no MAC address, and that is a gap',
+  (data) => {
+    const changed = annotated({ [`${PREFIX}/backend-data`]: data });
+    expect(flannelNodes(changed)[0]).toMatchObject({ node: { name: 'node-1' }, publicIp: '10.28.87.59', vtepMac: null });
+    expect(vtepNodes(changed).map(({ node }) => node.name)).toEqual(['node-2', 'node-3']);
+    const reason = `annotation ${PREFIX}/backend-data cannot be read: ${data}`;
+    expect(unreadVteps(changed)).toEqual([{ where: 'node-1', reason }]);
+  },
+);
 
 test('a node without an IPv4 pod network is left out', () => {
   const nodes = inventory.nodes.map((node, index) => (index > 0 ? node : { ...node, podCIDRs: ['fd00::/64'] }));

@@ -12,19 +12,45 @@ const NetConf = z.object({
   Backend: z.object({ Type: z.string(), Port: z.int().optional(), VNI: z.int().optional() }),
 });
 
-/** What flannel on a node has told the others: address, MAC address of its VTEP, and the pod network behind it. */
-export type FlannelNode = { readonly node: Node; readonly publicIp: string; readonly vtepMac: string; readonly podCIDR: string };
+/**
+ * What flannel on a node has told the others: address, MAC address of its VTEP (null where that cannot be read), and the pod
+ * network behind it.
+ */
+export type FlannelNode = {
+  readonly node: Node;
+  readonly publicIp: string;
+  readonly vtepMac: string | null;
+  readonly podCIDR: string;
+};
 
 /** The nodes that run flannel's vxlan backend, by their annotations. Source: flannel, pkg/subnet/kube. */
 export function flannelNodes(inventory: Inventory): readonly FlannelNode[] {
   return inventory.nodes.flatMap((node) => {
     const publicIp = node.annotations[`${PREFIX}/public-ip`];
     const podCIDR = firstIPv4(node.podCIDRs);
+    if (node.annotations[`${PREFIX}/backend-type`] !== 'vxlan' || publicIp === undefined || podCIDR === null) return [];
     const data = parse(BackendData, node.annotations[`${PREFIX}/backend-data`]);
-    if (node.annotations[`${PREFIX}/backend-type`] !== 'vxlan' || publicIp === undefined || podCIDR === null || data === null)
-      return [];
-    return [{ node, publicIp, podCIDR, vtepMac: data.VtepMAC.toLowerCase() }];
+    return [{ node, publicIp, podCIDR, vtepMac: data?.VtepMAC.toLowerCase() ?? null }];
   });
+}
+
+/** A node whose VTEP's MAC address is known. */
+export type VtepNode = FlannelNode & { readonly vtepMac: string };
+
+/** The nodes that run flannel's vxlan backend and have told the MAC address of their VTEP. */
+export function vtepNodes(inventory: Inventory): readonly VtepNode[] {
+  return flannelNodes(inventory).flatMap((own) => (own.vtepMac === null ? [] : [{ ...own, vtepMac: own.vtepMac }]));
+}
+
+/** The others: what is compared with that address cannot be judged of them. */
+export function unreadVteps(inventory: Inventory): readonly { readonly where: string; readonly reason: string }[] {
+  return flannelNodes(inventory)
+    .filter(({ vtepMac }) => vtepMac === null)
+    .map(({ node }) => {
+      const data = flannelAnnotation(node, 'backend-data');
+      const state = data === null ? 'is missing' : `cannot be read: ${data.slice(0, 60)}`;
+      return { where: node.name, reason: `${annotationName('backend-data')} ${state}` };
+    });
 }
 
 /** A node of flannel's host-gw backend: the address that it told the others, and its pod network. */

@@ -55,8 +55,9 @@ test('free conntrack entries', () => {
   expect([
     readConntrackFree(conntrack(CONNTRACK)),
     readConntrackFree(conntrack(CONNTRACK.replace('\n2\n', '\n262145\n'))),
+    readConntrackFree(conntrack('')),
     readConntrackFree(undefined),
     readConntrackFree(conntrack('', { fault: 'denied', exitCode: null })),
     readConntrackFree(conntrack('==> /proc/sys/net/netfilter/nf_conntrack_max <==\n262144\n')),
-  ]).toEqual([262142, 0, null, null, null]);
+  ]).toEqual([262142, 0, Number.POSITIVE_INFINITY, null, null, null]);
 });

@@ -59,9 +59,10 @@ export function readNeighboursFree(limits: Evidence | undefined, entries: Eviden
   return Math.max(0, table.facts.thresh2 - flags.filter((flag) => (Number.parseInt(flag, 16) & PERMANENT) === 0).length);
 }
 
-/** Free entries of the connection-tracking table; null where it cannot be read. */
+/** Free entries of the connection-tracking table, infinite where the kernel has none; null where it cannot be read. */
 export function readConntrackFree(evidence: Evidence | undefined): number | null {
   if (evidence === undefined || incomplete(evidence) !== null) return null;
+  if (evidence.stdout === '') return Number.POSITIVE_INFINITY;
   const [count, max] = [...evidence.stdout.matchAll(/^(\d+)$/gm)].map(([number]) => Number(number));
   return count === undefined || max === undefined ? null : Math.max(0, max - count);
 }

@@ -283,3 +283,14 @@ test('of two nodes with the same MAC address neither needs an entry, and none is
   expect(findings).toEqual([]);
   expect(acquitted.filter(({ place }) => place === 'node/node-2')).toEqual([]);
 });
+
+test('a node whose MAC address cannot be read is a gap', () => {
+  const bundle = readCase('flannel/peer-entries-wrong', 'healthy');
+  const nodes = bundle.inventory.nodes.map((node) => {
+    const annotations = { ...node.annotations, 'flannel.alpha.coreos.com/backend-data': '{' };
+    return node.name === 'node-2' ? { ...node, annotations } : node;
+  });
+  const { findings, gaps } = evaluated(peerEntriesWrong, { ...bundle, inventory: { ...bundle.inventory, nodes } });
+  const reason = 'annotation flannel.alpha.coreos.com/backend-data cannot be read: {';
+  expect({ findings, gaps }).toEqual({ findings: [], gaps: [{ what: 'peer-entries-wrong', where: 'node-2', reason }] });
+});

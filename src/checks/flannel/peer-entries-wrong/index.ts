@@ -6,7 +6,7 @@ import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { addressAt } from '../../kit/cidr.ts';
 import { type FdbEntry, parseFdb } from '../../kit/fdb.ts';
-import { type FlannelNode, flannelNodes } from '../../kit/flannel.ts';
+import { unreadVteps, type VtepNode, vtepNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { networkOf } from '../../kit/node-network.ts';
@@ -21,7 +21,7 @@ type Facts = {
 };
 
 /** What is wrong with one entry, and what it should be. */
-type Wrong = { readonly peer: FlannelNode; readonly is: string; readonly should: string };
+type Wrong = { readonly peer: VtepNode; readonly is: string; readonly should: string };
 
 /** F3. Source: flannel, pkg/backend/vxlan/vxlan_network.go: a route, an ARP entry and an FDB entry for every peer. */
 export const peerEntriesWrong = defineCheck({
@@ -45,17 +45,18 @@ export const peerEntriesWrong = defineCheck({
       neighbours: parseNeighbours(neighbours.after),
       fdb: parseFdb(fdb),
     }),
+  unread: unreadVteps,
   acquits: (facts: ReadonlyMap<string, Facts>, inventory) => {
-    const flannel = flannelNodes(inventory);
+    const flannel = vtepNodes(inventory);
     return [...facts].flatMap(([node, own]) => rightEntries(node, own, flannel, inventory));
   },
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory }) => {
-    const flannel = flannelNodes(inventory);
+    const flannel = vtepNodes(inventory);
     return [...facts].flatMap(([node, own]) => judgeNode(node, own, flannel, inventory));
   },
 });
 
-function judgeNode(name: string, facts: Facts, flannel: readonly FlannelNode[], inventory: Inventory): readonly Draft[] {
+function judgeNode(name: string, facts: Facts, flannel: readonly VtepNode[], inventory: Inventory): readonly Draft[] {
   const dev = networkOf(inventory, name, facts.links).overlay;
   // Without the device, or with it down, the kernel keeps none of the entries: that is another check's finding.
   if (dev === null || !dev.up) return [];
@@ -84,7 +85,7 @@ function judgeNode(name: string, facts: Facts, flannel: readonly FlannelNode[], 
 }
 
 /** The entries that are as flannel writes them; the route of a peer is known by the addresses that it leads to. */
-function rightEntries(name: string, facts: Facts, flannel: readonly FlannelNode[], inventory: Inventory): readonly HopPattern[] {
+function rightEntries(name: string, facts: Facts, flannel: readonly VtepNode[], inventory: Inventory): readonly HopPattern[] {
   const dev = networkOf(inventory, name, facts.links).overlay;
   if (dev === null || !dev.up) return [];
   const place = nodePlace(name);
@@ -102,26 +103,21 @@ function rightEntries(name: string, facts: Facts, flannel: readonly FlannelNode[
  * The peers that are reached through the tunnel. With DirectRouting flannel routes those on the same link past it. Of peers
  * with the same MAC address only one can have an entry: that is another check's finding.
  */
-function tunnelPeers(
-  name: string,
-  dev: string,
-  routes: readonly Route[],
-  flannel: readonly FlannelNode[],
-): readonly FlannelNode[] {
-  const isDirect = ({ podCIDR, publicIp }: FlannelNode): boolean =>
+function tunnelPeers(name: string, dev: string, routes: readonly Route[], flannel: readonly VtepNode[]): readonly VtepNode[] {
+  const isDirect = ({ podCIDR, publicIp }: VtepNode): boolean =>
     routes.some((route) => route.dst === podCIDR && route.table === 'main' && route.gateway === publicIp && route.dev !== dev);
-  const isUnique = ({ vtepMac }: FlannelNode): boolean => flannel.filter((other) => other.vtepMac === vtepMac).length === 1;
+  const isUnique = ({ vtepMac }: VtepNode): boolean => flannel.filter((other) => other.vtepMac === vtepMac).length === 1;
   return flannel.filter((peer) => peer.node.name !== name && !isDirect(peer) && isUnique(peer));
 }
 
-function wrongFdb(entries: readonly FdbEntry[], dev: string, peer: FlannelNode): readonly Wrong[] {
+function wrongFdb(entries: readonly FdbEntry[], dev: string, peer: VtepNode): readonly Wrong[] {
   const should = `${peer.vtepMac} dst ${peer.publicIp}`;
   const found = entries.filter((entry) => entry.dev === dev && entry.mac === peer.vtepMac);
   if (found.some(({ dst }) => dst === peer.publicIp)) return [];
   return [{ peer, should, is: found.length === 0 ? 'missing' : `${peer.vtepMac} dst ${found.map(({ dst }) => dst).join(', ')}` }];
 }
 
-function wrongNeighbour(entries: readonly Neighbour[], dev: string, peer: FlannelNode): readonly Wrong[] {
+function wrongNeighbour(entries: readonly Neighbour[], dev: string, peer: VtepNode): readonly Wrong[] {
   const ip = addressAt(peer.podCIDR, 0);
   const found = entries.find((entry) => entry.dev === dev && entry.ip === ip);
   if (found?.mac === peer.vtepMac && found.state !== 'FAILED') return [];
@@ -137,7 +133,7 @@ function wrongNeighbour(entries: readonly Neighbour[], dev: string, peer: Flanne
   ];
 }
 
-function wrongRoute(routes: readonly Route[], dev: string, peer: FlannelNode): readonly Wrong[] {
+function wrongRoute(routes: readonly Route[], dev: string, peer: VtepNode): readonly Wrong[] {
   const via = addressAt(peer.podCIDR, 0);
   const found = routes.filter((route) => route.dst === peer.podCIDR && route.table === 'main');
   if (found.some((route) => route.type === 'unicast' && route.dev === dev && route.gateway === via)) return [];

@@ -151,3 +151,14 @@ test('a cluster without flannel has nothing to judge', () => {
   const without: Bundle = { ...bundle, inventory: { ...bundle.inventory, nodes } };
   expect(findingsIn(vtepMacWrong, without)).toEqual([]);
 });
+
+test('a node whose MAC address cannot be read is a gap', () => {
+  const bundle = readCase('flannel/vtep-mac-wrong', 'healthy');
+  const nodes = bundle.inventory.nodes.map((node) => {
+    const annotations = { ...node.annotations, 'flannel.alpha.coreos.com/backend-data': '{' };
+    return node.name === 'node-2' ? { ...node, annotations } : node;
+  });
+  const { findings, gaps } = evaluated(vtepMacWrong, { ...bundle, inventory: { ...bundle.inventory, nodes } });
+  const reason = 'annotation flannel.alpha.coreos.com/backend-data cannot be read: {';
+  expect({ findings, gaps }).toEqual({ findings: [], gaps: [{ what: 'vtep-mac-wrong', where: 'node-2', reason }] });
+});

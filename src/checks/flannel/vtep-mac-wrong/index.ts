@@ -4,7 +4,7 @@ import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { type FdbEntry, parseFdb } from '../../kit/fdb.ts';
-import { annotationName, type FlannelNode, flannelNodes, restartFlannel } from '../../kit/flannel.ts';
+import { annotationName, restartFlannel, unreadVteps, type VtepNode, vtepNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, FDB } from '../../kit/readings.ts';
@@ -29,8 +29,9 @@ export const vtepMacWrong = defineCheck({
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES, fdb: FDB },
   parse: ({ addresses, fdb }) => allParsed<Facts>({ links: parseLinks(addresses), fdb: parseFdb(fdb) }),
+  unread: unreadVteps,
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory }) => {
-    const flannel = flannelNodes(inventory);
+    const flannel = vtepNodes(inventory);
     const shared = [...Map.groupBy(flannel, ({ vtepMac }) => vtepMac).values()].filter(({ length }) => length > 1);
     return [
       ...shared.map((group) => duplicate(group, facts, inventory)),
@@ -39,7 +40,7 @@ export const vtepMacWrong = defineCheck({
   },
 });
 
-function changed({ node, vtepMac }: FlannelNode, facts: Facts | undefined, inventory: Inventory): readonly Draft[] {
+function changed({ node, vtepMac }: VtepNode, facts: Facts | undefined, inventory: Inventory): readonly Draft[] {
   const overlay = facts === undefined ? null : networkOf(inventory, node.name, facts.links).overlay;
   if (overlay === null || overlay.mac === null || overlay.mac === vtepMac) return [];
   return [
@@ -59,7 +60,7 @@ function changed({ node, vtepMac }: FlannelNode, facts: Facts | undefined, inven
   ];
 }
 
-function duplicate(group: readonly FlannelNode[], facts: ReadonlyMap<string, Facts>, inventory: Inventory): Draft {
+function duplicate(group: readonly VtepNode[], facts: ReadonlyMap<string, Facts>, inventory: Inventory): Draft {
   const [first] = group;
   if (first === undefined) throw new TypeError('a group is never empty');
   const names = group.map(({ node }) => node.name);
@@ -94,12 +95,7 @@ function duplicate(group: readonly FlannelNode[], facts: ReadonlyMap<string, Fac
  * The entries of a node that lead astray. Of nodes with the same address only one can be in the forwarding database; and
  * between the two every packet seems to the receiver to be its own.
  */
-function lostFrom(
-  name: string,
-  { links, fdb }: Facts,
-  group: readonly FlannelNode[],
-  inventory: Inventory,
-): readonly HopPattern[] {
+function lostFrom(name: string, { links, fdb }: Facts, group: readonly VtepNode[], inventory: Inventory): readonly HopPattern[] {
   const dev = networkOf(inventory, name, links).overlay?.name;
   const isOne = group.some(({ node }) => node.name === name);
   return group
