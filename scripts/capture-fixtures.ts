@@ -87,6 +87,16 @@ const TABLE: Readonly<Record<string, Captured>> = {
     objects: ['services', 'endpoints'],
     cases: { healthy: [], 'stale-first': on('kube-rules-stale'), alike: on('kube-rules-twice') },
   },
+  'service-rules-stale': {
+    objects: ['services', 'endpoints'],
+    pods: ['kube-system'],
+    cases: {
+      healthy: [],
+      missing: on('kubernetes-service-rules-missing'),
+      stale: on('service-rules-stale'),
+      'stale-nft': on('service-rules-stale-nft'),
+    },
+  },
   'security-software': {
     probes: ['node-to-node'],
     cases: { healthy: [], 'between-two-nodes': between('security-software') },

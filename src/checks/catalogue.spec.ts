@@ -36,6 +36,7 @@ const REMEDIES_TO_COME = new Set([
   'delete-neighbour',
   'raise-neighbour-limits',
   'restart-flannel',
+  'restart-kube-proxy',
   'set-bridge-netfilter',
   'set-link-up',
   'set-local-port-range',

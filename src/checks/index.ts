@@ -45,6 +45,7 @@ import { providerLimitExceeded } from './linux/provider-limit-exceeded/index.ts'
 import { routeLeadsAstray } from './linux/route-leads-astray/index.ts';
 import { rpFilterDrops } from './linux/rp-filter-drops/index.ts';
 import { securitySoftware } from './linux/security-software/index.ts';
+import { serviceRulesStale } from './linux/service-rules-stale/index.ts';
 import { staleNeighbour } from './linux/stale-neighbour/index.ts';
 import { staleUdpConntrack } from './linux/stale-udp-conntrack/index.ts';
 import { timestampsRejected } from './linux/timestamps-rejected/index.ts';
@@ -128,6 +129,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/bridge-netfilter-off': bridgeNetfilterOff,
   'linux/kube-rules-twice': kubeRulesTwice,
   'linux/security-software': securitySoftware,
+  'linux/service-rules-stale': serviceRulesStale,
 };
 
 /** Every kind of probe, by its folder. */

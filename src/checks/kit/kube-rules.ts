@@ -25,7 +25,8 @@ export function parsePortals(rules: Evidence): Parsed<readonly Portal[]> {
       const [, ip = '', proto = '', port = '', chain = ''] = PORTAL.exec(line) ?? [];
       if (chain === '') return [];
       const endpoints = (branches.get(chain) ?? []).flatMap(([, branch]) => targets.get(branch) ?? []);
-      return [{ ip, key: `${ip}:${port}/${proto}`, endpoints }];
+      // With session affinity each endpoint is there twice.
+      return [{ ip, key: `${ip}:${port}/${proto}`, endpoints: [...new Set(endpoints)] }];
     });
   });
 }

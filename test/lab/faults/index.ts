@@ -114,7 +114,16 @@ import {
 } from './rack.ts';
 import { endpointOfTerminatingPod, endpointWithoutPod, graceShorterThanPreStop, kubeletProbeFailing } from './rollouts.ts';
 import { blackholeRoute, bridgeDown, containerNetworkSteals, podCidrOverlap, policyRuleSteals } from './routes.ts';
-import { bridgeNetfilterOff, kubeRulesStale, kubeRulesTwice, kubernetesServiceRulesMissing } from './services.ts';
+import {
+  bridgeNetfilterOff,
+  kubeRulesStale,
+  kubeRulesTwice,
+  kubernetesServiceRulesMissing,
+  serviceRulesFlushed,
+  serviceRulesMissingNft,
+  serviceRulesStale,
+  serviceRulesStaleNft,
+} from './services.ts';
 import { listenQueueFull, timestampsRejected } from './tcp.ts';
 import {
   carrierLost,
@@ -220,6 +229,10 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     outsideUnreachable,
     nodeOutsideUnreachable,
     kubernetesServiceRulesMissing,
+    serviceRulesFlushed,
+    serviceRulesMissingNft,
+    serviceRulesStale,
+    serviceRulesStaleNft,
     bridgeNetfilterOff,
     kubeRulesStale,
     kubeRulesTwice,

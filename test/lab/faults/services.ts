@@ -1,6 +1,8 @@
+import type { Handle } from '../handle.ts';
 import { serviceChain } from '../rules.ts';
 import { CLUSTER, podsOf, RACK } from '../topology.ts';
-import { type Fault, failedBy, locatedOnly } from './fault.ts';
+import { type At, type Fault, failedBy } from './fault.ts';
+import { useIptables, useNftables } from './kinds.ts';
 import { dns, expectPackets, ping, tcp } from './packets.ts';
 import { podIp } from './where.ts';
 
@@ -31,8 +33,115 @@ export const kubernetesServiceRulesMissing: Fault = {
   async heal(lab, at, saved) {
     await lab.sh(at.node, `iptables-nft -t nat ${saved['rule']}`);
   },
-  expects: (_lab, at) => locatedOnly('failed', 'L4', [at.node]),
+  expects: (_lab, at) => failedBy('service-rules-missing', 'L4', at, { mentions: [`${CLUSTER.apiService}:443/tcp`] }),
 };
+
+export const serviceRulesFlushed: Fault = {
+  name: 'service-rules-flushed',
+  row: 'S2',
+  title: 'somebody has flushed the nat table of a node, and kube-proxy has not written its rules again',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(
+      at.node,
+      'iptables-nft-save -t nat >/run/nat-before\ngrep -v -e KUBE- /run/nat-before | iptables-nft-restore -T nat',
+    );
+    return {};
+  },
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [tcp(at.peer, CLUSTER.apiService, 443), tcp(at.node, RACK.controlPlane.ip, CLUSTER.apiPort)],
+      fail: [tcp(at.node, CLUSTER.apiService, 443), tcp(at.node, CLUSTER.webService, 80), dns(at.node, CLUSTER.dnsService)],
+    }),
+  async heal(lab, at) {
+    await lab.sh(at.node, 'iptables-nft-restore -T nat </run/nat-before\nrm /run/nat-before');
+  },
+  expects: (_lab, at) => failedBy('service-rules-missing', 'L4', at, { mentions: ['no rules of kube-proxy for any Service'] }),
+};
+
+/** Where the DNS Service still leads to on a node whose kube-proxy has missed what happened since. */
+const OLD_DNS = '172.27.9.98';
+
+const oldEndpoints = (lab: Handle): string =>
+  podsOf(lab.topology, 'coredns')
+    .map(({ ip }) => `-e 's/--to-destination ${ip.replaceAll('.', '\\.')}:53$/--to-destination ${OLD_DNS}:53/'`)
+    .join(' ');
+
+export const serviceRulesStale: Fault = {
+  name: 'service-rules-stale',
+  row: 'S2',
+  title: "kube-proxy's rules on a node still lead the DNS Service to a pod that is gone",
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(
+      at.node,
+      `iptables-nft-save -t nat >/run/nat-before\nsed ${oldEndpoints(lab)} /run/nat-before | iptables-nft-restore -T nat`,
+    );
+    return {};
+  },
+  prove: (lab, at) => proveOldDns(lab, at),
+  async heal(lab, at) {
+    await lab.sh(at.node, 'iptables-nft-restore -T nat </run/nat-before\nrm /run/nat-before');
+  },
+  expects: (_lab, at) => failedBy('service-rules-stale', 'L4', at, { mentions: [`${OLD_DNS}:53`] }),
+};
+
+const proveOldDns = (lab: Handle, at: At): Promise<void> =>
+  expectPackets(lab, {
+    pass: [
+      ...podsOf(lab.topology, 'coredns').map(({ ip }) => dns(at.node, ip)),
+      dns(at.peer, CLUSTER.dnsService),
+      tcp(at.node, CLUSTER.apiService, 443),
+    ],
+    fail: [dns(at.node, CLUSTER.dnsService)],
+  });
+
+/** Every node's Services in nftables mode, and those of one of them changed. */
+function nftablesFault(rest: Pick<Fault, 'name' | 'title' | 'prove' | 'expects'>, change: (lab: Handle) => string): Fault {
+  return {
+    ...rest,
+    row: 'S2',
+    placement: 'node',
+    async inject(lab, at) {
+      await Promise.all(lab.topology.nodes.map(({ name }) => useNftables(lab, name)));
+      await lab.sh(at.node, change(lab));
+      return {};
+    },
+    async heal(lab) {
+      await Promise.all(lab.topology.nodes.map(({ name }) => useIptables(lab, name)));
+    },
+  };
+}
+
+export const serviceRulesMissingNft = nftablesFault(
+  {
+    name: 'service-rules-missing-nft',
+    title: 'kube-proxy works in nftables mode, and on a node its map lacks the Service `kubernetes`',
+    prove: (lab, at) =>
+      expectPackets(lab, {
+        pass: [tcp(at.peer, CLUSTER.apiService, 443), tcp(at.node, CLUSTER.webService, 80)],
+        fail: [tcp(at.node, CLUSTER.apiService, 443)],
+      }),
+    expects: (_lab, at) => failedBy('service-rules-missing', 'L4', at, { mentions: [`${CLUSTER.apiService}:443/tcp`] }),
+  },
+  () => `nft delete element ip kube-proxy service-ips '{ ${CLUSTER.apiService} . tcp . 443 }'`,
+);
+
+export const serviceRulesStaleNft = nftablesFault(
+  {
+    name: 'service-rules-stale-nft',
+    title: 'kube-proxy works in nftables mode, and on a node the DNS Service still leads to a pod that is gone',
+    prove: (lab, at) => proveOldDns(lab, at),
+    expects: (_lab, at) => failedBy('service-rules-stale', 'L4', at, { mentions: [`${OLD_DNS}:53`] }),
+  },
+  (lab) =>
+    `nft list table ip kube-proxy | sed ${podsOf(lab.topology, 'coredns')
+      .map(({ ip }) => `-e 's/dnat to ${ip.replaceAll('.', '\\.')}:53$/dnat to ${OLD_DNS}:53/'`)
+      .join(' ')} >/run/proxy.nft
+nft delete table ip kube-proxy
+nft -f /run/proxy.nft
+rm /run/proxy.nft`,
+);
 
 const BRIDGE_CALLS = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 
