@@ -117,19 +117,15 @@ test('an approved action is claimed, carried out once and reported, and the prio
     reports: [READY, { type: 'claimed' }, { type: 'acting', before }, { type: 'done', before, after, error: null, undo }],
   });
   expect(ran()).toEqual(['-w net/ipv4/ip_forward=1']);
-  const kept = ['a1234567890', 'a1234567890.prior.json'];
+  const kept = ['a1234567890', 'a1234567890.after.json', 'a1234567890.prior.json'];
   expect(claims()).toEqual(kept);
   expect(kept.map((name) => JSON.parse(readFileSync(join(root, CLAIMS, name), 'utf8')))).toEqual([
     { action: action.id, digest: action.digest },
-    {
-      action: action.id,
-      remedy: 'set-ip-forward',
-      params: { device: 'all' },
-      prior: { all: false, eth0: false, lo: true },
-    },
+    { action: action.id, remedy: 'set-ip-forward', params: { device: 'all' }, state: { all: true, eth0: true, lo: true } },
+    { action: action.id, remedy: 'set-ip-forward', params: { device: 'all' }, state: { all: false, eth0: false, lo: true } },
   ]);
   const modes = [CLAIMS, ...kept.map((name) => join(CLAIMS, name))].map((name) => statSync(join(root, name)).mode & 0o777);
-  expect(modes).toEqual([0o700, 0o600, 0o600]);
+  expect(modes).toEqual([0o700, 0o600, 0o600, 0o600]);
 });
 
 test('an action that has been begun on this node is refused for ever, whoever approves it again', async () => {
@@ -302,11 +298,11 @@ test.each([
   expect([ran(), claims()]).toEqual([[], ['a1234567890']]);
 });
 
-test('what ran is reported as done, also where the state cannot be read afterwards', async () => {
+test('what ran is reported as done, also where the state cannot be read afterwards: then it cannot be undone', async () => {
   program('sysctl', `echo "$*" >>${root}/ran; echo nonsense >${root}/netconf`);
   expect(await order(approved(makeAction(), keys))).toEqual({
     exitCode: 0,
-    reports: [READY, { type: 'claimed' }, { type: 'acting', before }, { type: 'done', before, after: [], error: null, undo }],
+    reports: [READY, { type: 'claimed' }, { type: 'acting', before }, { type: 'done', before, after: [], error: null, undo: [] }],
   });
   expect(ran()).toHaveLength(1);
 });

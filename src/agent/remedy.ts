@@ -2,15 +2,12 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { Citation } from '../model/finding.ts';
-import { type Action, approvalBytes, digestOf } from '../model/remedy.ts';
-import { fail, ok, type Result } from '../model/result.ts';
-import { messageOf } from '../model/text.ts';
+import { z } from 'zod';
+import { type Action, approvalBytes, canonicalJson, digestOf } from '../model/remedy.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyOrder, type RemedyReport } from '../model/wire/remedy.ts';
-import { REMEDIES } from '../remedies/index.ts';
-import type { AnyRemedy, Host } from '../remedies/remedy.ts';
-import { createProcesses, runCommand } from './command.ts';
+import { carryOut, type Ledger, type States } from '../remedies/carry-out.ts';
+import { createHost } from './host.ts';
 
 export type RemedyAgentOptions = {
   readonly input: Readable;
@@ -31,7 +28,7 @@ const CLAIMS = 'var/lib/netcheck/claims';
 /** The clocks of a node and of Redis may differ by so much, in milliseconds. */
 const CLOCK_SKEW_MS = 5 * 60_000;
 
-const COMMAND = { deadlineMs: 10_000, maxBytes: 1024 * 1024 };
+const Kept = z.object({ action: z.string(), remedy: z.string(), params: z.record(z.string(), z.string()), state: z.unknown() });
 
 /**
  * Carries out one approved action, at most once: verifies the approval, claims the action with a file on the host, reads
@@ -52,7 +49,8 @@ export async function serveRemedy(options: RemedyAgentOptions): Promise<number> 
     say({ type: 'refused', reason: refusal, before: [] });
     return 1;
   }
-  return carryOut(order.action, options, say);
+  const { root, node } = options;
+  return carryOut(order.action, { place: 'node', where: node, host: createHost(root), ledger: createLedger(root), say });
 }
 
 async function readOrder(input: Readable): Promise<RemedyOrder | null> {
@@ -70,7 +68,8 @@ async function readOrder(input: Readable): Promise<RemedyOrder | null> {
 
 /** Why an order is refused before anything is touched, or null. */
 function refusalOf({ cluster, action }: RemedyOrder, { node, clock }: RemedyAgentOptions, key: KeyObject): string | null {
-  if (!/^[A-Za-z0-9-]{1,64}$/.test(action.id)) return 'the action has no proper id';
+  if (![action.id, action.undoes ?? action.id].every((id) => /^[A-Za-z0-9-]{1,64}$/.test(id)))
+    return 'the action has no proper id';
   if (action.cluster !== cluster) return `the action is for the cluster ${action.cluster}`;
   if (action.target.node !== node) return `the action is for the node ${action.target.node}, this is ${node}`;
   const digest = digestOf(action);
@@ -84,64 +83,31 @@ function refusalOf({ cluster, action }: RemedyOrder, { node, clock }: RemedyAgen
   return null;
 }
 
-async function carryOut(
-  action: Action,
-  { root, node }: RemedyAgentOptions,
-  say: (report: RemedyReport) => void,
-): Promise<number> {
-  const remedy: AnyRemedy | undefined = Object.hasOwn(REMEDIES, action.remedy) ? REMEDIES[action.remedy] : undefined;
-  const refuse = (reason: string, before: Citation[] = []): number => {
-    say({ type: 'refused', reason, before });
-    return 1;
-  };
-  if (remedy === undefined) return refuse(`this agent knows no remedy ${action.remedy}`);
-  const params = remedy.params.safeParse(action.params);
-  if (!params.success) return refuse(`the parameters are not those of ${action.remedy}`);
-  const commands = remedy.commands(params.data);
-  if (JSON.stringify(commands) !== JSON.stringify(action.commands))
-    return refuse('the commands that were approved are not those of this version of the agent');
-  if (!claim(root, action)) return refuse('this action has been begun on this node before');
-  say({ type: 'claimed' });
-  const host = createHost();
-  const cited = (state: unknown): Citation[] => remedy.describe(params.data, state).map((item) => ({ where: node, ...item }));
-  const read = await attempt((): Promise<unknown> => remedy.read(params.data, host));
-  if (!read.ok) return refuse(`the state cannot be read: ${read.error}`);
-  const prior = read.value;
-  const before = cited(prior);
-  const obsolete = remedy.obsolete(params.data, prior);
-  if (obsolete !== null) return refuse(`the finding no longer holds: ${obsolete}`, before);
-  write(root, `${action.id}.prior.json`, JSON.stringify({ action: action.id, remedy: remedy.id, params: params.data, prior }));
-  say({ type: 'acting', before });
-  const ran = await attempt(async () => {
-    for (const argv of commands) await host.run(argv);
-  });
-  // What ran is done, whether or not the state can be read again: the probes say whether it helped.
-  const later = await attempt((): Promise<unknown> => remedy.read(params.data, host));
-  const undo = remedy.undoCommands(params.data, prior).map((argv) => [...argv]);
-  say({ type: 'done', before, after: later.ok ? cited(later.value) : [], error: ran.ok ? null : ran.error, undo });
-  return ran.ok ? 0 : 1;
-}
-
-function createHost(): Host {
-  const processes = createProcesses();
+/** The claims and the states of actions, as files on the host. */
+function createLedger(root: string): Ledger {
   return {
-    async run(argv) {
-      const evidence = await runCommand(argv, COMMAND, processes);
-      if (evidence.exitCode !== 0)
-        throw new Error(
-          `${argv.join(' ')}: ${evidence.fault ?? `exit status ${evidence.exitCode}`} ${evidence.stderr.trim()}`.trim(),
-        );
-      return evidence.stdout;
+    claim: (action) => claim(root, action),
+    keep: (action, which, state) =>
+      write(
+        root,
+        `${action.id}.${which}.json`,
+        JSON.stringify({ action: action.id, remedy: action.remedy, params: action.params, state }),
+      ),
+    recall: async (action) => {
+      const [prior, after] = (['prior', 'after'] as const).map((which) => recalled(root, action, which));
+      return prior === undefined || after === undefined ? null : { prior: prior.state, after: after.state };
     },
   };
 }
 
-/** What some work returned, or what it failed with, in words. */
-async function attempt<T>(work: () => Promise<T>): Promise<Result<T, string>> {
+function recalled(root: string, action: Action, which: keyof States): { readonly state: unknown } | undefined {
   try {
-    return ok(await work());
+    const kept = Kept.parse(JSON.parse(readFileSync(join(root, CLAIMS, `${action.undoes}.${which}.json`), 'utf8')));
+    const isSame = kept.remedy === action.remedy && canonicalJson(kept.params) === canonicalJson(action.params);
+    return isSame ? kept : undefined;
   } catch (error) {
-    return fail(messageOf(error));
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

@@ -122,7 +122,7 @@ test('a remedy is requested by one, approved by another, run once, verified and 
       '✅ *Healed:* the probes that failed pass now. *Set ip_forward to 1 on node-2*',
       '*Before:* `node-2` /proc/sys/net/ipv4/ip_forward: `0`\n*After:* `node-2` /proc/sys/net/ipv4/ip_forward: `1`',
       'timeout 0/2 → ok 2/2  node-1 → default/web-2',
-      '*To undo*, by hand, on `node-2`, in this order:',
+      '*To undo*, this runs on `node-2`, in this order:',
       'sysctl -w net/ipv4/ip_forward=0',
     ].join('\n'),
   );

@@ -40,8 +40,42 @@ export async function requestRemedy(grant: Grant<'request'>, run: string, propos
     { id: newId('a'), run, channel: grant.channel, plan: offer, by },
     config.timeouts.approveMs,
   );
-  if (requested.kind === 'open') return md`This remedy is requested already (${code(requested.id)}): it waits in its thread.`;
-  return md`Requested (${code(requested.id)}). What will run, and who may approve it, is in the thread.`;
+  return requestedText(requested);
+}
+
+function requestedText({ kind, id }: Awaited<ReturnType<ActionStore['request']>>): Mrkdwn {
+  if (kind === 'open') return md`This remedy is requested already (${code(id)}): it waits in its thread.`;
+  return md`Requested (${code(id)}). What will run, and who may approve it, is in the thread.`;
+}
+
+/** Requests that the state from before a remedy is brought back. Returns what to tell whoever pressed the button. */
+export async function requestUndo(grant: Grant<'request'>, id: string, options: Options): Promise<Mrkdwn> {
+  const { config, stores } = options;
+  if (!config.remedies.enabled) return md`Remedies are switched off (${code('remedies.enabled')}).`;
+  const read = await stores.actions.get(id);
+  if (!read.ok || read.value === null || read.value.channel !== grant.channel)
+    return md`This remedy is not known here (any more).`;
+  const { action, state, outcome } = read.value;
+  if (state !== 'done' || outcome === null || outcome.undo.length === 0) return md`There is nothing that could be undone.`;
+  const { remedy, title, target, params, finding } = action;
+  const plan: RemedyPlan = {
+    remedy,
+    title: `Undo: ${title}`.slice(0, 150),
+    target,
+    params,
+    commands: outcome.undo,
+    risk: 'It brings back the state in which the fault was found. It is refused when that state has been changed again since.',
+    irreversible: 'The remedy can be requested again after the next check.',
+    undo: null,
+    undoes: action.id,
+    finding,
+    verification: [],
+  };
+  if (!isShownWhole(plan, config)) return md`This is not offered: its card could not show everything that it runs.`;
+  const by = { user: grant.user, team: grant.team };
+  const order = { id: newId('a'), run: action.run, channel: grant.channel, plan, by };
+  const requested = await stores.actions.request(order, config.timeouts.approveMs);
+  return requestedText(requested);
 }
 
 /** Whether a card can show everything that a plan would run. */

@@ -202,15 +202,19 @@ export function createTracker(options: {
     if (verdict.status === 'inconclusive') return;
     const { request } = verdict.run;
     const still = new Set(
-      [...verdict.causes, ...verdict.risks].map((finding) => `${finding.code} ${finding.remedy?.node ?? finding.entity.name}`),
+      [...verdict.causes, ...verdict.risks].map(
+        (finding) => `${finding.code} ${finding.remedy === undefined ? finding.entity.name : finding.remedy.node}`,
+      ),
     );
     const unseen = new Set(verdict.notChecked.map(({ where }) => where));
     for (const id of await store.actions.open()) {
       const read = await store.actions.get(id);
       if (!read.ok || read.value === null || read.value.state !== 'requested') continue;
-      const { target, finding, run } = read.value.action;
+      const { target, finding, run, undoes } = read.value.action;
+      // What undoes a remedy brings a fault back: that it is not there is no reason against it.
+      if (undoes !== undefined) continue;
       const isAbout = request.kind === 'cluster' || (request.kind === 'node' && request.node === target.node);
-      const looked = isAbout && !unseen.has(target.node);
+      const looked = isAbout && (target.node === null || !unseen.has(target.node));
       if (!looked || run === verdict.run.id || still.has(`${finding.code} ${target.node}`)) continue;
       await store.actions.supersede(id, 'a later check did not find that fault any more');
       pending.set(`${cluster}/${id}`, { cluster, id });
@@ -250,10 +254,11 @@ export function createTracker(options: {
   /** What may or may not have run is looked at, never repeated: netcheck checks that node on its own account. */
   async function verifyUnknown(cluster: string, store: TrackerStores, record: ActionRecord): Promise<void> {
     const { action, channel } = record;
+    const { node } = action.target;
     const order = {
       id: `r${createHash('sha256').update(action.id).digest('hex').slice(0, 10)}`,
       cluster,
-      request: { kind: 'node' as const, node: action.target.node },
+      request: node === null ? { kind: 'cluster' as const } : { kind: 'node' as const, node },
       requestedBy: action.requestedBy,
       channel,
       follows: action.id,

@@ -1,17 +1,18 @@
 import { createKubernetesCluster } from '../cluster/kubernetes/index.ts';
-import type { Cluster, ClusterResult, ClusterWriter } from '../cluster/port.ts';
+import type { Cluster, ClusterResult } from '../cluster/port.ts';
 import type { ClusterConfig, Config } from '../config.ts';
 import { createDiagnose } from '../diagnosis/diagnose.ts';
 import { createWorker, type WorkerProcess } from '../jobs/worker.ts';
 import type { Meter } from '../meter.ts';
 import type { QueueName } from '../model/wire/job.ts';
+import type { RemedyWriter } from '../remedies/api-host.ts';
 import { propose } from '../remedies/propose.ts';
 import { createRemediate } from '../remedies/remediate.ts';
 import type { Log } from '../store/redis.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What a worker needs of a cluster. */
-export type WorkerCluster = Cluster & Pick<ClusterWriter, 'openRemedyAgent'>;
+export type WorkerCluster = Cluster & RemedyWriter;
 
 /** Opens a cluster by its name and configuration. */
 export type OpenCluster = (name: string, config: ClusterConfig) => ClusterResult<WorkerCluster>;

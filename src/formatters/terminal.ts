@@ -91,7 +91,9 @@ function findingSection(
     ...(cause.advice === undefined ? [] : fold(oneLine(cause.advice), '  ', columns)),
     ...(cause.remedy === undefined
       ? []
-      : [`  ${paint('cyan', 'Remedy')}  ${oneLine(cause.remedy.id)} on ${oneLine(cause.remedy.node)}`]),
+      : [
+          `  ${paint('cyan', 'Remedy')}  ${oneLine(cause.remedy.id)}${cause.remedy.node === null ? '' : ` on ${oneLine(cause.remedy.node)}`}`,
+        ]),
   ];
 }
 

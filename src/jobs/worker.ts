@@ -8,7 +8,7 @@ import type { Config } from '../config.ts';
 import { type Meter, NO_METER } from '../meter.ts';
 import type { Bundle } from '../model/bundle.ts';
 import type { Progress } from '../model/progress.ts';
-import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
+import { type Action, canonicalJson, type RemedyOutcome, type RemedyPlan } from '../model/remedy.ts';
 import { messageOf } from '../model/text.ts';
 import type { RunRequest, Verdict } from '../model/verdict.ts';
 import { DiagnoseJobKind, QUEUE_NAMES, type QueueName, RemediateJobKind } from '../model/wire/job.ts';
@@ -34,7 +34,12 @@ export type Diagnose = (
 /** Runs an approved action to its end: re-checks, acts, verifies. `onStep` says in a few words what it is doing. */
 export type Remediate = (
   action: Action,
-  options: { readonly signal: AbortSignal; readonly onStep: (step: string) => void },
+  options: {
+    readonly signal: AbortSignal;
+    readonly onStep: (step: string) => void;
+    /** The states around an action with the same remedy and parameters that acted through the API; null for any other. */
+    readonly recall: (id: string) => Promise<RemedyOutcome['states'] | null>;
+  },
 ) => Promise<RemedyOutcome>;
 
 /** How often and how long, in milliseconds. The defaults make a run go on elsewhere within 25 s of a worker's death. */
@@ -364,7 +369,17 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       }
       const abort = AbortSignal.timeout(config.timeouts.remedyMs);
       const result = await settled(
-        act(record.action, { signal: abort, onStep: (step) => void settleQuietly(actions.note(action, step)) }),
+        act(record.action, {
+          signal: abort,
+          onStep: (step) => void settleQuietly(actions.note(action, step)),
+          recall: async (of) => {
+            const other = await actions.get(of);
+            if (!other.ok || other.value === null) return null;
+            const [{ remedy, params }, { action: mine }] = [other.value.action, record];
+            const isSame = canonicalJson([remedy, params]) === canonicalJson([mine.remedy, mine.params]);
+            return isSame ? (other.value.outcome?.states ?? null) : null;
+          },
+        }),
         abort,
         tuning.stopMs,
       );

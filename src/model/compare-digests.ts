@@ -107,9 +107,7 @@ export function trendPointOf(verdict: Verdict, at: number): TrendPoint {
 
 /** Where a finding is read: on a node. What concerns anything else may show anywhere. */
 function placesOf({ entity, remedy }: VerdictFinding): string[] {
-  return entity.kind === 'Node'
-    ? [entity.name, ...(remedy === undefined || remedy.node === entity.name ? [] : [remedy.node])]
-    : [];
+  return entity.kind === 'Node' ? [...new Set([entity.name, remedy?.node ?? entity.name])] : [];
 }
 
 /** Whether something that was not checked may hide it: at one of its places, or anywhere when those are not known. */

@@ -8,10 +8,13 @@ import { PacketMatch } from './packet.ts';
 export const Citation = z.strictObject({ where: z.string(), source: z.string(), text: z.string() });
 export type Citation = z.infer<typeof Citation>;
 
-/** A remedy that a finding can be mended by, with the parameters that name the exact thing. */
+/**
+ * A remedy that a finding can be mended by, with the parameters that name the exact thing. `node` is the one that it acts
+ * on, null where it changes the cluster as a whole.
+ */
 export const RemedyOffer = z.strictObject({
   id: z.string(),
-  node: z.string(),
+  node: z.string().nullable(),
   params: z.record(z.string(), z.string()),
 });
 export type RemedyOffer = z.infer<typeof RemedyOffer>;

@@ -13,20 +13,25 @@ export type RiskClass = z.infer<typeof RiskClass>;
 
 /**
  * What a remedy would do about one finding, as its plan says it before anybody asked for it. `commands` are the exact
- * argument vectors, in order, as they will run on the target node. `undo` says how the prior state is restored, or is
+ * argument vectors, in order, as they will run on the target node, or the requests as they go to the Kubernetes API;
+ * `onFailure` runs when one of them fails.
+ * `target.node` is null, and its uid empty, where a remedy changes the cluster as a whole. `undoes` is the action whose
+ * prior state this plan brings back. `undo` says how the prior state is restored, or is
  * null where that is not possible, and then `irreversible` says why. `verification` lists the probes
  * that are sent again afterwards, with what they showed.
  */
 export const RemedyPlan = z.strictObject({
   remedy: z.string().min(1),
   title: z.string().min(1),
-  target: z.strictObject({ node: z.string().min(1), uid: z.string() }),
+  target: z.strictObject({ node: z.string().min(1).nullable(), uid: z.string() }),
   params: z.record(z.string(), z.string()),
   commands: z.array(z.array(z.string()).min(1)).min(1),
+  onFailure: z.array(z.array(z.string()).min(1)).optional(),
   risk: z.string(),
   riskClass: RiskClass,
   irreversible: z.string().optional(),
   undo: z.string().nullable(),
+  undoes: z.string().optional(),
   finding: z.strictObject({ code: z.string(), summary: z.string(), evidence: z.array(Citation) }),
   verification: z.array(z.strictObject({ probe: z.string(), before: ProbeReading })),
 });
@@ -91,10 +96,12 @@ export type ActionState = z.infer<typeof ActionState>;
 /**
  * How an action ended. `before` and `after` are the state that it was to change, as read on the node; `verified` the
  * probes that were run again. `undo` are the commands that bring the prior state back, in order; none where it cannot be
- * or nothing was changed. `reason` is present unless the outcome is `healed`.
+ * or nothing was changed. An action that undoes another ends as `undone`, once the state is exactly the one from before,
+ * or as `not-undone`. `reason` is present unless the outcome is `healed` or `undone`. `states` is what a remedy that acts
+ * through the API needs to be undone; a node keeps that itself.
  */
 export const RemedyOutcome = z.strictObject({
-  outcome: z.enum(['healed', 'not-healed', 'refused', 'outcome-unknown']),
+  outcome: z.enum(['healed', 'not-healed', 'undone', 'not-undone', 'refused', 'outcome-unknown']),
   reason: z.string().nullable(),
   before: z.array(Citation),
   after: z.array(Citation),
@@ -102,6 +109,7 @@ export const RemedyOutcome = z.strictObject({
     z.strictObject({ probe: z.string(), sentence: z.string(), before: ProbeReading, after: ProbeReading.nullable() }),
   ),
   undo: z.array(z.array(z.string())),
+  states: z.strictObject({ prior: z.json(), after: z.json() }).optional(),
 });
 export type RemedyOutcome = z.infer<typeof RemedyOutcome>;
 

@@ -17,17 +17,19 @@ function planOf(
   bundle: Bundle,
 ): readonly RemedyPlan[] {
   const remedy = offer === undefined ? undefined : REMEDIES[offer.id];
-  const node = bundle.inventory.nodes.find(({ name }) => name === offer?.node);
-  if (offer === undefined || remedy === undefined || node === undefined) return [];
+  if (offer === undefined || remedy === undefined) return [];
+  const node = bundle.inventory.nodes.find(({ name }) => name === offer.node);
+  if (node === undefined && offer.node !== null) return [];
   const params = remedy.params.safeParse(offer.params);
   if (!params.success) return [];
   return [
     {
       remedy: remedy.id,
-      title: `${remedy.title} on ${node.name}`,
-      target: { node: node.name, uid: node.uid },
+      title: node === undefined ? remedy.title : `${remedy.title} on ${node.name}`,
+      target: { node: offer.node, uid: node?.uid ?? '' },
       params: offer.params,
       commands: remedy.commands(params.data).map((argv) => [...argv]),
+      ...(remedy.onFailure === undefined ? {} : { onFailure: remedy.onFailure(params.data).map((argv) => [...argv]) }),
       risk: remedy.risk,
       riskClass: remedy.riskClass,
       ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { makeAction } from '../../test/action.ts';
 import { readRecording } from '../cli/demo/recording.ts';
-import type { AgentConnection, Cluster, ClusterFault, ClusterWriter } from '../cluster/port.ts';
+import type { AgentConnection, Cluster, ClusterFault } from '../cluster/port.ts';
 import { createReplayCluster } from '../cluster/replay/index.ts';
 import { judge } from '../diagnosis/judge.ts';
 import type { AgentFault } from '../model/evidence.ts';
@@ -11,6 +11,7 @@ import type { Inventory } from '../model/inventory.ts';
 import type { Action } from '../model/remedy.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyOrder, type RemedyReport } from '../model/wire/remedy.ts';
+import type { RemedyWriter } from './api-host.ts';
 import { propose } from './propose.ts';
 import { createRemediate } from './remediate.ts';
 
@@ -52,8 +53,12 @@ function fakeCluster(script: Script) {
   const opened: string[] = [];
   let closed = 0;
   const replay = createReplayCluster({ current: () => (isBroken ? broken : healed) });
-  const cluster: Cluster & Pick<ClusterWriter, 'openRemedyAgent'> = {
+  const unwritten = async () => ({ ok: false, fault: { kind: 'invalid', message: 'nothing is written here' } }) as const;
+  const cluster: Cluster & RemedyWriter = {
     ...replay,
+    read: unwritten,
+    patch: unwritten,
+    deletePod: unwritten,
     async inventory(signal) {
       if (script.unreadable !== undefined) return { ok: false, fault: script.unreadable };
       const read = await replay.inventory(signal);
@@ -94,7 +99,11 @@ function fakeCluster(script: Script) {
 async function remedy(script: Script, what: Action = action, signal = new AbortController().signal) {
   const fake = fakeCluster(script);
   const steps: string[] = [];
-  const outcome = await createRemediate({ cluster: fake.cluster })(what, { signal, onStep: (step) => void steps.push(step) });
+  const outcome = await createRemediate({ cluster: fake.cluster })(what, {
+    signal,
+    onStep: (step) => void steps.push(step),
+    recall: async () => null,
+  });
   await fake.cluster.close();
   return { outcome, steps, ...fake };
 }

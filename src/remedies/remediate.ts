@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Cluster, ClusterWriter } from '../cluster/port.ts';
+import type { Cluster } from '../cluster/port.ts';
 import { collect } from '../diagnosis/collect.ts';
 import { tagsOf } from '../diagnosis/judge.ts';
 import { probeResults } from '../diagnosis/results.ts';
@@ -7,18 +7,32 @@ import { entityName } from '../model/entity.ts';
 import type { Citation } from '../model/finding.ts';
 import type { Inventory } from '../model/inventory.ts';
 import type { Probe, ProbeResult } from '../model/probe.ts';
-import type { Action, RemedyOutcome } from '../model/remedy.ts';
+import { type Action, RemedyOutcome } from '../model/remedy.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyReport } from '../model/wire/remedy.ts';
+import { createApiHost, type RemedyWriter } from './api-host.ts';
+import { carryOut, type States } from './carry-out.ts';
+import { REMEDIES } from './index.ts';
 
 export type RemediateOptions = {
-  readonly cluster: Cluster & Pick<ClusterWriter, 'openRemedyAgent'>;
+  readonly cluster: Cluster & RemedyWriter;
+};
+
+export type RemediateContext = {
+  readonly signal: AbortSignal;
+  readonly onStep: (step: string) => void;
+  /** The states around an action of this remedy that acted through the API before, as its outcome has them. */
+  readonly recall: (id: string) => Promise<States | null | undefined>;
 };
 
 /** What the node said of the act itself. */
 type Act =
   | { readonly kind: 'refused'; readonly reason: string; readonly before: Citation[] }
-  | (Pick<RemedyOutcome, 'before' | 'after' | 'undo'> & { readonly kind: 'done'; readonly error: string | null })
+  | (Pick<RemedyOutcome, 'before' | 'after' | 'undo' | 'states'> & {
+      readonly kind: 'done';
+      readonly error: string | null;
+      readonly restored?: boolean | undefined;
+    })
   | { readonly kind: 'unknown'; readonly reason: string; readonly before: Citation[] };
 
 /** Until the remedy container answers, and until the act has to be over. Milliseconds. */
@@ -35,10 +49,7 @@ const VERIFY_ATTEMPTS = 3;
  * probes say what can be said.
  */
 export function createRemediate({ cluster }: RemediateOptions) {
-  return async function remediate(
-    action: Action,
-    { signal, onStep }: { readonly signal: AbortSignal; readonly onStep: (step: string) => void },
-  ): Promise<RemedyOutcome> {
+  return async function remediate(action: Action, { signal, onStep, recall }: RemediateContext): Promise<RemedyOutcome> {
     const refused = (reason: string, before: Citation[] = []): RemedyOutcome => ({
       outcome: 'refused',
       reason,
@@ -50,13 +61,17 @@ export function createRemediate({ cluster }: RemediateOptions) {
     onStep('reading the cluster');
     const read = await cluster.inventory(AbortSignal.any([signal, AbortSignal.timeout(INVENTORY_MS)]));
     if (!read.ok) return refused(`the cluster could not be read, nothing was changed: ${read.fault.message}`);
-    const node = read.value.nodes.find(({ name }) => name === action.target.node);
-    if (node === undefined) return refused(`there is no node ${action.target.node} any more`);
-    if (node.uid !== action.target.uid)
+    const { target } = action;
+    const node = read.value.nodes.find(({ name }) => name === target.node);
+    if (target.node !== null && node === undefined) return refused(`there is no node ${target.node} any more`);
+    if (node !== undefined && node.uid !== target.uid)
       return refused(`${node.name} is another machine than the one that was diagnosed (its uid has changed)`);
-    onStep(`opening the remedy container on ${node.name}`);
-    const act = await order(cluster, action, signal, onStep);
+    const act =
+      REMEDIES[action.remedy]?.place === 'api' || target.node === null
+        ? await request(cluster, action, { signal, onStep, recall })
+        : await order(cluster, action, target.node, { signal, onStep });
     if (act.kind === 'refused') return refused(act.reason, act.before);
+    if (action.undoes !== undefined) return undone(act);
     onStep('sending the failing probes again');
     const { readings, result } = await verify(cluster, read.value, action, signal);
     const after = act.kind === 'done' ? act.after : [];
@@ -65,6 +80,7 @@ export function createRemediate({ cluster }: RemediateOptions) {
       after,
       verified: readings,
       undo: act.kind === 'done' ? act.undo : [],
+      ...(act.kind === 'done' && act.states !== undefined ? { states: act.states } : {}),
     };
     if (act.kind === 'unknown') return { ...common, outcome: 'outcome-unknown', reason: act.reason };
     if (act.error !== null) return { ...common, outcome: 'not-healed', reason: `the command failed: ${act.error}` };
@@ -81,10 +97,11 @@ export function createRemediate({ cluster }: RemediateOptions) {
 async function order(
   cluster: RemediateOptions['cluster'],
   action: Action,
-  signal: AbortSignal,
-  onStep: (step: string) => void,
+  node: string,
+  { signal, onStep }: Pick<RemediateContext, 'signal' | 'onStep'>,
 ): Promise<Act> {
-  const opened = await cluster.openRemedyAgent(action.target.node, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS)]));
+  onStep(`opening the remedy container on ${node}`);
+  const opened = await cluster.openRemedyAgent(node, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS)]));
   if (!opened.ok) return { kind: 'refused', reason: `nothing was changed: ${opened.fault.message}`, before: [] };
   const connection = opened.value;
   const frames = createFrameReader(MAX_FRAME_BYTES);
@@ -105,11 +122,11 @@ async function order(
         if (message.type === 'done') return { ...message, kind: 'done' };
         if (message.type === 'claimed') {
           isClaimed = true;
-          onStep(`${action.target.node} has claimed the action and reads the state again`);
+          onStep(`${node} has claimed the action and reads the state again`);
         }
         if (message.type === 'acting') {
           before = message.before;
-          onStep(`running ${action.commands.map((argv) => argv.join(' ')).join('; ')}`);
+          onStep(runningText(action));
         }
       }
     }
@@ -121,6 +138,51 @@ async function order(
     clearTimeout(deadline);
     connection.close();
   }
+}
+
+/** Carries an action out through the API. The approval was verified by whoever called. */
+async function request(
+  cluster: RemediateOptions['cluster'],
+  action: Action,
+  { signal, onStep, recall }: RemediateContext,
+): Promise<Act> {
+  let act: Act = { kind: 'unknown', reason: 'it ended without a word. It will not be repeated.', before: [] };
+  const states: { prior?: unknown; after?: unknown } = {};
+  await carryOut(action, {
+    place: 'api',
+    where: cluster.name,
+    host: createApiHost(cluster, { signal, onStep }),
+    ledger: {
+      // The store lets every action start once; what is written is bound to the uid and the version that were read.
+      claim: () => true,
+      keep: (_action, which, state) => {
+        states[which] = state;
+      },
+      recall: async ({ undoes }) => (undoes === undefined ? null : ((await recall(undoes)) ?? null)),
+    },
+    say: (report) => {
+      if (report.type === 'refused') act = { ...report, kind: 'refused' };
+      if (report.type === 'acting') onStep(runningText(action));
+      if (report.type === 'done') {
+        const kept = RemedyOutcome.shape.states.safeParse('after' in states ? states : undefined);
+        act = { ...report, kind: 'done', ...(kept.data === undefined ? {} : { states: kept.data }) };
+      }
+    },
+  });
+  return act;
+}
+
+function runningText({ commands }: Action): string {
+  return `running ${commands.map((argv) => argv.join(' ')).join('; ')}`;
+}
+
+/** How an undo ended: what brings a fault back is told by the state, not by probes. */
+function undone(act: Exclude<Act, { readonly kind: 'refused' }>): RemedyOutcome {
+  const common = { before: act.before, after: act.kind === 'done' ? act.after : [], verified: [], undo: [] };
+  if (act.kind === 'unknown') return { ...common, outcome: 'outcome-unknown', reason: act.reason };
+  if (act.error !== null) return { ...common, outcome: 'not-undone', reason: `the command failed: ${act.error}` };
+  if (act.restored === true) return { ...common, outcome: 'undone', reason: null };
+  return { ...common, outcome: 'not-undone', reason: 'it ran, and the state is not exactly the one from before' };
 }
 
 /** `pass` only where something was sent and all of it arrived; `unknown` where nothing failed but not all was sent. */

@@ -185,7 +185,7 @@ export function createActionStore(redis: Redis, cluster: string) {
         const action: Action = { ...content, approvals: [], digest: digestOf(content) };
         const linked = chain(
           head ?? '',
-          line(action, 'requested', at, order.by, { title: action.title, node: action.target.node }),
+          line(action, 'requested', at, order.by, { title: action.title, node: action.target.node ?? 'the cluster' }),
         );
         const [kind, id = ''] = z
           .array(z.string())
@@ -392,7 +392,7 @@ function line(action: Action, event: ActionState, at: number, actor: Person | nu
 function fingerprintOf(plan: RemedyPlan): string {
   const params = Object.entries(plan.params).sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256')
-    .update(JSON.stringify([plan.remedy, plan.target, params]))
+    .update(JSON.stringify([plan.remedy, plan.target, params, plan.undoes ?? null]))
     .digest('hex')
     .slice(0, 32);
 }

@@ -51,6 +51,9 @@ export function createRecordedNetwork(recording: Recording, pace = 1): DemoNetwo
         isBroken = false;
       }),
     }),
+    read: async () => NOT_RECORDED,
+    patch: async () => NOT_RECORDED,
+    deletePod: async () => NOT_RECORDED,
   };
   return {
     title: `a recording of a lab of ${recording.broken.inventory.nodes.length} nodes`,
@@ -72,6 +75,8 @@ export function createRecordedNetwork(recording: Recording, pace = 1): DemoNetwo
     close: () => player.close(),
   };
 }
+
+const NOT_RECORDED = { ok: false, fault: { kind: 'invalid', message: 'of objects nothing was recorded' } } as const;
 
 /** A node that says to an approved action what the recorded one said. */
 function recordedRemedy({ before, after, undo }: Recording, node: string, onDone: () => void): AgentConnection {

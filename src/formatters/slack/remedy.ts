@@ -20,11 +20,14 @@ const NAMED_APPROVERS = 10;
 export function remedyCard(record: ActionRecord, approvers: Approvers, note: string | null): Message | null {
   const { action } = record;
   const commands = action.commands.map(shellWords).join('\n');
+  const onFailure = (action.onFailure ?? []).map(shellWords).join('\n');
   const why = action.finding.evidence[0];
   const risk = action.irreversible === undefined ? action.risk : `${action.risk} ${action.irreversible}`;
   const shownWhole =
     commands.length <= LIMITS.preformatted &&
     cleanText(commands) === commands &&
+    onFailure.length <= LIMITS.preformatted &&
+    cleanText(onFailure) === onFailure &&
     escapedLength(risk) < 900 &&
     escapedLength(action.undo ?? '') < 900 &&
     action.title.length <= LIMITS.button;
@@ -41,14 +44,17 @@ export function remedyCard(record: ActionRecord, approvers: Approvers, note: str
         '\n',
       ),
     ),
-    section(md`*Runs exactly this* on ${code(action.target.node, 260)}:`),
+    section(md`*Runs exactly this* ${placeOf(action)}:`),
     preformatted(commands),
+    ...(onFailure === '' ? [] : [section(md`*If one of these fails*, this:`), preformatted(onFailure)]),
     section(
       joined(
         [
           md`*Risk:* ${plain(risk, 1_000)}`,
           action.undo === null ? md`*Undo:* not possible.` : md`*Undo:* ${plain(action.undo, 1_000)}`,
-          md`*Verified by* running ${plain(count(action.verification.length, 'failing probe'))} again.`,
+          action.undoes === undefined
+            ? md`*Verified by* running ${plain(count(action.verification.length, 'failing probe'))} again.`
+            : md`*Verified by* comparing the state with the one from before action ${code(action.undoes)}.`,
         ],
         '\n',
       ),
@@ -58,6 +64,10 @@ export function remedyCard(record: ActionRecord, approvers: Approvers, note: str
   ];
   if (blocks.reduce((sum, block) => sum + sizeOf(block), 0) > LIMITS.message) return null;
   return { text: literal(`${STATE_TEXTS[record.state]}: ${action.title}`, 300), blocks };
+}
+
+function placeOf({ target }: Action): Mrkdwn {
+  return target.node === null ? md`in the cluster` : md`on ${code(target.node, 260)}`;
 }
 
 const STATES: Record<ActionRecord['state'], Mrkdwn> = {
@@ -166,8 +176,9 @@ export function outcomeMessage(action: Action, outcome: RemedyOutcome): Message 
       ...(outcome.undo.length === 0
         ? []
         : [
-            section(md`*To undo*, by hand, on ${code(action.target.node, 260)}, in this order:`),
+            section(md`*To undo*, this runs ${placeOf(action)}, in this order:`),
             preformatted(outcome.undo.map(shellWords).join('\n')),
+            buttons('undo', [button({ action: ACTIONS.undo, label: 'Request undo', value: `${action.cluster}/${action.id}` })]),
           ]),
     ],
   };
@@ -194,6 +205,8 @@ const VERIFIED_NAMES = 4;
 const OUTCOME_TEXTS: Record<RemedyOutcome['outcome'], string> = {
   healed: 'Healed',
   'not-healed': 'Done, but not healed',
+  undone: 'Undone',
+  'not-undone': 'Not undone',
   refused: 'Not done',
   'outcome-unknown': 'Outcome unknown',
 };
@@ -204,6 +217,10 @@ function outcomeSentence(outcome: RemedyOutcome): Mrkdwn {
       return md`✅ *Healed:* the probes that failed pass now.`;
     case 'not-healed':
       return md`❌ *Done, but not healed.*`;
+    case 'undone':
+      return md`↩️ *Undone:* the state is exactly the one from before.`;
+    case 'not-undone':
+      return md`❌ *Not undone.*`;
     case 'refused':
       return md`✋ *Not done:* nothing was changed.`;
     case 'outcome-unknown':

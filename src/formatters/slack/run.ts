@@ -10,6 +10,7 @@ export const ACTIONS = {
   request: 'request',
   approve: 'approve',
   deny: 'deny',
+  undo: 'undo',
   saveDigest: 'save-digest',
   dropDigest: 'drop-digest',
   history: 'history',

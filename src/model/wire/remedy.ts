@@ -8,7 +8,7 @@ export type RemedyOrder = z.infer<typeof RemedyOrder>;
 
 /**
  * Remedy agent → worker. `ready` comes first, `refused` means that nothing was changed; from `claimed` on, an end without `done` leaves the
- * outcome unknown.
+ * outcome unknown. `restored` says, of an action that undoes another, whether the state is exactly the one from before.
  */
 export const RemedyReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ready'), node: z.string() }),
@@ -21,6 +21,7 @@ export const RemedyReport = z.discriminatedUnion('type', [
     after: z.array(Citation),
     error: z.string().nullable(),
     undo: z.array(z.array(z.string())),
+    restored: z.boolean().optional(),
   }),
 ]);
 export type RemedyReport = z.infer<typeof RemedyReport>;

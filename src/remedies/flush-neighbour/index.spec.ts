@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { fakeHost } from '../../../test/remedy-host.ts';
 import { flushNeighbour } from './index.ts';
 
 const params = { dev: 'eth0', ip: '10.28.87.61', mac: '02:00:0a:1c:de:ad' };
@@ -36,20 +37,14 @@ test.each([
   // What `ip -j` prints where nothing matches.
   ['\n', { mac: null, state: null }],
 ])('of %s the state is %j', async (output, state) => {
-  const asked: (readonly string[])[] = [];
-  const host = {
-    run: async (argv: readonly string[]) => {
-      asked.push(argv);
-      return output;
-    },
-  };
-  expect([await flushNeighbour.read(params, host), asked]).toEqual([state, [SHOW]]);
+  const { host, ran } = fakeHost({ [SHOW.join(' ')]: output });
+  expect([await flushNeighbour.read(params, host), ran]).toEqual([state, [SHOW]]);
 });
 
 test.each(['nonsense', '{}', '[{"dst":"10.28.87.61"}]'])(
   'output that is not what was asked for is an error: %s',
   async (output) => {
-    await expect(flushNeighbour.read(params, { run: async () => output })).rejects.toThrow(/JSON|expected/);
+    await expect(flushNeighbour.read(params, fakeHost({ [SHOW.join(' ')]: output }).host)).rejects.toThrow(/JSON|expected/);
   },
 );
 
@@ -76,5 +71,8 @@ test('the state is told with the command that shows it', () => {
 });
 
 test('a wrong entry is not brought back', () => {
-  expect([flushNeighbour.undo, flushNeighbour.undoCommands(params, { mac: params.mac, state: 'STALE' })]).toEqual([null, []]);
+  expect([
+    flushNeighbour.undo,
+    flushNeighbour.undoCommands(params, { mac: params.mac, state: 'STALE' }, { mac: null, state: null }),
+  ]).toEqual([null, []]);
 });

@@ -12,6 +12,7 @@ const Params = z.strictObject({
 /** N10: flushes exactly the neighbour entry that has the stale MAC address; the next packet resolves it again. */
 export const flushNeighbour = defineRemedy({
   id: 'flush-neighbour',
+  place: 'node',
   title: 'Flush the stale neighbour entry',
   risk: 'The entry is asked for again by ARP with the next packet; packets to this one address wait for the answer, usually less than a millisecond.',
   riskClass: 'low',

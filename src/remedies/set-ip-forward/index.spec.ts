@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { fakeHost } from '../../../test/remedy-host.ts';
 import { setIpForward } from './index.ts';
 
 const state = { lo: true, cni0: false, all: false, 'flannel.1': false };
@@ -27,24 +28,22 @@ test('parameters that it does not know are refused', () => {
 });
 
 test('the state is what the kernel says of each device, and only that', async () => {
-  const asked: (readonly string[])[] = [];
-  const host = {
-    run: async (argv: readonly string[]) => {
-      asked.push(argv);
-      return JSON.stringify([
-        { family: 'inet', interface: 'all', forwarding: false, rp_filter: 'off', mc_forwarding: false },
-        { family: 'inet', interface: 'flannel.1', forwarding: true, rp_filter: 'strict' },
-      ]);
-    },
-  };
+  const { host, ran } = fakeHost({
+    'ip -j -4 netconf show': JSON.stringify([
+      { family: 'inet', interface: 'all', forwarding: false, rp_filter: 'off', mc_forwarding: false },
+      { family: 'inet', interface: 'flannel.1', forwarding: true, rp_filter: 'strict' },
+    ]),
+  });
   expect(await setIpForward.read({ device: 'all' }, host)).toEqual({ all: false, 'flannel.1': true });
-  expect(asked).toEqual([['ip', '-j', '-4', 'netconf', 'show']]);
+  expect(ran).toEqual([['ip', '-j', '-4', 'netconf', 'show']]);
 });
 
 test.each(['', '{}', 'null', '[{"interface":"all"}]', '[{"interface":"all","forwarding":"off"}]'])(
   'output that is not what was asked for is an error, not a state: %j',
   async (output) => {
-    await expect(setIpForward.read({ device: 'all' }, { run: async () => output })).rejects.toThrow(/JSON|expected/);
+    await expect(setIpForward.read({ device: 'all' }, fakeHost({ 'ip -j -4 netconf show': output }).host)).rejects.toThrow(
+      /JSON|expected/,
+    );
   },
 );
 
@@ -68,7 +67,7 @@ test('the state is told in one line, the global setting first', () => {
 });
 
 test('undoing gives every device back what it had: the global one first, since writing it changes the others', () => {
-  expect(setIpForward.undoCommands({ device: 'all' }, state)).toEqual([
+  expect(setIpForward.undoCommands({ device: 'all' }, state, {})).toEqual([
     ['sysctl', '-w', 'net/ipv4/ip_forward=0'],
     ['sysctl', '-w', 'net/ipv4/conf/lo/forwarding=1'],
     ['sysctl', '-w', 'net/ipv4/conf/cni0/forwarding=0'],
@@ -77,7 +76,7 @@ test('undoing gives every device back what it had: the global one first, since w
 });
 
 test('undoing what was done to one device touches no other', () => {
-  expect(setIpForward.undoCommands({ device: 'flannel.1' }, state)).toEqual([
+  expect(setIpForward.undoCommands({ device: 'flannel.1' }, state, {})).toEqual([
     ['sysctl', '-w', 'net/ipv4/conf/flannel.1/forwarding=0'],
   ]);
 });

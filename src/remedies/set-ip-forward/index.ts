@@ -11,6 +11,7 @@ const READ = ['ip', '-j', '-4', 'netconf', 'show'] as const;
  */
 export const setIpForward = defineRemedy({
   id: 'set-ip-forward',
+  place: 'node',
   title: 'Enable IP forwarding',
   risk: 'Every device of the node forwards from then on, also those that had it off before. It lasts until the next boot or until the file that switched it off is loaded again.',
   riskClass: 'medium',

@@ -1,0 +1,24 @@
+import type { Host } from '../src/remedies/remedy.ts';
+
+/**
+ * A place where remedies act that says what a test has it say: the output of each command, by its words, and the texts of
+ * files or objects, by their paths. `ran` are the commands that were run, in order; one without an output throws.
+ */
+export function fakeHost(
+  outputs: Readonly<Record<string, string>>,
+  texts: Readonly<Record<string, string>> = {},
+): { readonly host: Host; readonly ran: (readonly string[])[] } {
+  const ran: (readonly string[])[] = [];
+  return {
+    ran,
+    host: {
+      async run(argv) {
+        ran.push(argv);
+        const output = outputs[argv.join(' ')];
+        if (output === undefined) throw new Error(`nothing is known of '${argv.join(' ')}'`);
+        return output;
+      },
+      readText: async (path) => texts[path] ?? null,
+    },
+  };
+}
