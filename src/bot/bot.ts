@@ -39,6 +39,7 @@ import { pod } from './listeners/pod.ts';
 import { request } from './listeners/request.ts';
 import { dropDigest, saveDigest } from './listeners/save-digest.ts';
 import { status } from './listeners/status.ts';
+import { undo } from './listeners/undo.ts';
 import { createSender, DELIVERY, type DeliveryTuning } from './sender.ts';
 import { type ClusterStores, fromAMomentAgo, type Services } from './services.ts';
 import { clientOptions, createSlackApi, createUpload, type SlackCall, slackLogger } from './slack-api.ts';
@@ -169,7 +170,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
           history,
           help,
         },
-        buttons: [cancel, request, approve, deny, saveDigest, dropDigest, historyPage],
+        buttons: [cancel, request, approve, deny, undo, saveDigest, dropDigest, historyPage],
         modals: [approveOwn],
       },
       services,

@@ -57,7 +57,7 @@ export async function requestUndo(grant: Grant<'request'>, id: string, options: 
     return md`This remedy is not known here (any more).`;
   const { action, state, outcome } = read.value;
   if (state !== 'done' || outcome === null || outcome.undo.length === 0) return md`There is nothing that could be undone.`;
-  const { remedy, title, target, params, finding } = action;
+  const { remedy, title, target, params, riskClass, finding } = action;
   const plan: RemedyPlan = {
     remedy,
     title: `Undo: ${title}`.slice(0, 150),
@@ -66,6 +66,7 @@ export async function requestUndo(grant: Grant<'request'>, id: string, options: 
     commands: outcome.undo,
     risk: 'It brings back the state in which the fault was found. It is refused when that state has been changed again since.',
     irreversible: 'The remedy can be requested again after the next check.',
+    riskClass,
     undo: null,
     undoes: action.id,
     finding,

@@ -35,7 +35,6 @@ const REMEDIES_TO_COME = new Set([
   'delete-kube-rules',
   'delete-neighbour',
   'raise-neighbour-limits',
-  'restart-flannel',
   'restart-kube-proxy',
   'set-bridge-netfilter',
   'set-link-up',

@@ -31,12 +31,8 @@ export const apiCommands = {
   ],
 } as const;
 
-/** The path of a ConfigMap in the API. */
-export function configMapPath(namespace: string, name: string): string {
-  return `/api/v1/namespaces/${namespace}/configmaps/${name}`;
-}
-
-function podPath(namespace: string, name: string): string {
+/** The path of a pod in the API. */
+export function podPath(namespace: string, name: string): string {
   return `/api/v1/namespaces/${namespace}/pods/${name}`;
 }
 

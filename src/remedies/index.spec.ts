@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { REMEDIES } from './index.ts';
 
 const folders = readdirSync(import.meta.dirname, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
+  .filter((entry) => entry.isDirectory() && entry.name !== 'kit')
   .map(({ name }) => name);
 
 test('the map of remedies is the folders that there are, each by its own id and with a readme', () => {
