@@ -105,14 +105,15 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     if (slack === null) throw new Error('the bot was started with the configuration of a worker');
     const call = createSlackApi({ token: slack.botToken, apiUrl: slack.apiUrl, timeoutMs: tuning.timeoutMs, log, meter });
     const self = await introduce(call, tuning.startMs, log);
-    const redis = connectRedis(config.redis.url, 'fail-fast', log);
+    const redis = connectRedis(config.redis.url, 'fail-fast', log, { isGrouped: true });
+    const forQueues = connectRedis(config.redis.url, 'fail-fast', log);
     const subscriber = connectRedis(config.redis.url, 'patient', log);
     if (!(await redisIsReady(redis, 2_000))) log.warn({}, 'starting without Redis: commands are refused until it can be reached');
 
     const stores = new Map(Object.keys(config.clusters).map((name) => [name, storesOf(redis, name)]));
     const outbox = createOutbox(redis);
-    const producer = createProducer(redis);
-    const clock = createDigestClock({ config, redis, stores, producer, log, tuning });
+    const producer = createProducer(forQueues);
+    const clock = createDigestClock({ config, redis: forQueues, stores, producer, log, tuning });
     const directory = createDirectory(call, tuning.rememberMs, Date.now);
     const draw = createDraw((name) => stores.get(name));
     const sender = createSender({
@@ -199,6 +200,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       await tracker.stop();
       await sender.stop();
       await producer.close().catch(() => undefined);
+      closeRedis(forQueues);
       closeRedis(redis);
       log.info({}, 'bot stopped');
     };

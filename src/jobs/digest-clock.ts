@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, type Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../config.ts';
 import type { Digest } from '../model/digest.ts';
@@ -11,6 +11,7 @@ import type { DigestStore } from '../store/digests.ts';
 import { botKeys } from '../store/keys.ts';
 import { closeRedis, connectRedis, type Log } from '../store/redis.ts';
 import type { Producer } from './producer.ts';
+import { openQueue } from './queue.ts';
 
 const QUEUE = 'digest';
 
@@ -45,7 +46,7 @@ export type DigestClock = {
  */
 export function createDigestClock(options: {
   readonly config: Config;
-  /** A connection that fails fast, for winding. */
+  /** A connection that fails fast and groups no commands, for winding. */
   readonly redis: Redis;
   readonly stores: ReadonlyMap<string, { readonly digests: DigestStore }>;
   readonly producer: Producer;
@@ -65,12 +66,8 @@ export function createDigestClock(options: {
       nextSlot({ cron: pattern ?? '', timezone: tz ?? 'UTC' }, millis) ?? undefined,
   };
 
-  /** A queue that is made before Redis was ever reached would hang. */
   function queue(): Queue {
-    if (made !== null) return made;
-    if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
-    made = new Queue(QUEUE, { connection: redis, prefix: botKeys.clock, settings });
-    made.on('error', () => undefined);
+    made ??= openQueue(redis, QUEUE, { prefix: botKeys.clock, settings });
     return made;
   }
 

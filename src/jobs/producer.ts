@@ -1,9 +1,10 @@
-import { Queue } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { QueueState } from '../meter.ts';
 import { DiagnoseJobKind, type QueueName, RemediateJobKind } from '../model/wire/job.ts';
 import { wrap } from '../model/wire/kind.ts';
 import { clusterKeys } from '../store/keys.ts';
+import { openQueue } from './queue.ts';
 
 /** The names of the queues; BullMQ's keys lie under the cluster's prefix. */
 export const QUEUES = { diagnose: 'diagnose', remediate: 'remediate' } as const satisfies Readonly<Record<QueueName, string>>;
@@ -23,10 +24,8 @@ export type Producer = {
 };
 
 /**
- * Makes a producer on a connection that fails fast. A BullMQ queue that is made before Redis was ever reached would
- * hang, so queues are made at their first use, when the connection stands. An observer only reads: BullMQ writes its own
- * version into a queue when one is opened and complains of settings by itself, and is kept from both;
- * it needs a connection that is patient, as ioredis fails on BullMQ's scripts in automatic pipelines that are not warmed up.
+ * Makes a producer on a connection that fails fast and groups no commands. An observer only reads: BullMQ writes its own
+ * version into a queue when one is opened and complains of settings by itself, and is kept from both.
  */
 export function createProducer(redis: Redis, { isObserver = false }: { readonly isObserver?: boolean } = {}): Producer {
   const queues = new Map<string, Queue>();
@@ -35,15 +34,11 @@ export function createProducer(redis: Redis, { isObserver = false }: { readonly 
     const key = `${cluster}/${name}`;
     const known = queues.get(key);
     if (known !== undefined) return known;
-    if (redis.status !== 'ready') throw new Error('Connection is closed: Redis cannot be reached');
-    const queue = new Queue(name, {
-      connection: redis,
+    const queue = openQueue(redis, name, {
       prefix: clusterKeys(cluster).prefix,
       skipMetasUpdate: isObserver,
       skipVersionCheck: isObserver,
     });
-    // The connection has its own listener; without one here an error would end the process.
-    queue.on('error', () => undefined);
     queues.set(key, queue);
     return queue;
   }

@@ -23,15 +23,21 @@ export type Patience = 'fail-fast' | 'patient';
 /**
  * Opens a connection to Redis and keeps it open: it reconnects within half a second of Redis being back, and a socket
  * that stays silent is given up (a partition shows no other sign). Resolves at once; commands fail or wait, see
- * `Patience`, until the connection stands.
+ * `Patience`, until the connection stands. Where it is `isGrouped`, commands of one tick go out together, so that Redis
+ * syncs them to disk together; no queue may be opened on such a connection, see `openQueue`.
  */
-export function connectRedis(url: string, patience: Patience, log: Log): Redis {
+export function connectRedis(
+  url: string,
+  patience: Patience,
+  log: Log,
+  { isGrouped = false }: { readonly isGrouped?: boolean } = {},
+): Redis {
   const redis = new Redis(url, {
     retryStrategy: (times) => Math.min(50 * times, 500),
     connectTimeout: 2_000,
+    enableAutoPipelining: isGrouped,
     ...(patience === 'fail-fast'
-      ? // Commands of one tick go out together: Redis then syncs them to disk together.
-        { enableOfflineQueue: false, maxRetriesPerRequest: 1, socketTimeout: 4_000, enableAutoPipelining: true }
+      ? { enableOfflineQueue: false, maxRetriesPerRequest: 1, socketTimeout: 4_000 }
       : { maxRetriesPerRequest: null, socketTimeout: 15_000 }),
   });
   let complained = false;

@@ -54,8 +54,7 @@ export async function checkRedis(config: Config, where: Where): Promise<readonly
   const note = (fields: object): void => {
     if ('error' in fields) trouble = String(fields.error);
   };
-  // Not one that fails fast: it pipelines, and an observer's first BullMQ script in a pipeline ends the process in ioredis.
-  const redis = connectRedis(config.redis.url, 'patient', { info: () => undefined, warn: note, error: note });
+  const redis = connectRedis(config.redis.url, 'fail-fast', { info: () => undefined, warn: note, error: note });
   try {
     if (!(await redisIsReady(redis, LIMIT_MS))) return [unreachable(config.redis.url, trouble)];
     const late = delay(LIMIT_MS, null, { ref: false });
