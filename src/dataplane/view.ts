@@ -1,5 +1,5 @@
 import { addressAt, createIsWithin, firstIPv4 } from '../checks/kit/cidr.ts';
-import type { NodeNetwork } from '../checks/kit/node-network.ts';
+import { bridgeAddress, type NodeNetwork } from '../checks/kit/node-network.ts';
 import type { Endpoint, Inventory, Node, Pod, Service } from '../model/inventory.ts';
 
 /**
@@ -14,7 +14,7 @@ export type View = {
   readonly podByAddress: (ip: string) => Pod | undefined;
   /** The pod network of a node: its IPv4 prefix with its first two addresses, or null. */
   readonly podNetworkOf: (node: Node) => PodNetwork | null;
-  /** The node whose podCIDR holds the address. */
+  /** The node whose podCIDR holds the address; the narrowest one. */
   readonly nodeOfPodAddress: (ip: string) => Node | undefined;
   readonly serviceByAddress: (ip: string) => Service | undefined;
   readonly endpointsOf: (service: Service, port: number) => readonly Endpoint[];
@@ -37,9 +37,13 @@ export function createView(inventory: Inventory, networks: ReadonlyMap<string, N
   const podNetworks = new Map(
     inventory.nodes.flatMap((node) => {
       const block = firstIPv4(node.podCIDRs);
-      return block === null ? [] : [[node.name, { block, network: addressAt(block, 0), gateway: addressAt(block, 1) }] as const];
+      if (block === null) return [];
+      const gateway = bridgeAddress(block, networks.get(node.name)?.bridge ?? null);
+      return [[node.name, { block, network: addressAt(block, 0), gateway }] as const];
     }),
   );
+  // Where podCIDRs overlap, routes go by the narrower one.
+  const narrowestFirst = [...podNetworks].toSorted(([, a], [, b]) => prefixOf(b.block) - prefixOf(a.block));
   const ofPodAddress = new Map<string, Node | undefined>();
   const seen = [...networks.values()];
   const usual: NodeNetwork = {
@@ -56,7 +60,7 @@ export function createView(inventory: Inventory, networks: ReadonlyMap<string, N
     podNetworkOf: (node) => podNetworks.get(node.name) ?? null,
     nodeOfPodAddress(ip) {
       if (!ofPodAddress.has(ip)) {
-        const [owner] = [...podNetworks].find(([, { block }]) => isWithin(ip, block)) ?? [];
+        const [owner] = narrowestFirst.find(([, { block }]) => isWithin(ip, block)) ?? [];
         ofPodAddress.set(ip, owner === undefined ? undefined : byName.get(owner));
       }
       return ofPodAddress.get(ip);
@@ -76,6 +80,10 @@ export function createView(inventory: Inventory, networks: ReadonlyMap<string, N
       return { uplink: own.uplink ?? usual.uplink, bridge: own.bridge ?? usual.bridge, overlay: own.overlay ?? usual.overlay };
     },
   };
+}
+
+function prefixOf(block: string): number {
+  return Number(block.split('/', 2)[1] ?? 0);
 }
 
 /** The port that an endpoint serves a service's port on, or null. Matched by name, as EndpointSlices do. */

@@ -2,6 +2,7 @@ import type { EvidenceOf } from '../checks/kit/check.ts';
 import { incomplete } from '../checks/kit/check.ts';
 import { addressAt, firstIPv4 } from '../checks/kit/cidr.ts';
 import { annotationName, clusterConf, flannelAnnotation } from '../checks/kit/flannel.ts';
+import { bridgeAddress } from '../checks/kit/node-network.ts';
 import { PROXY_COLLECT, parseProxyModes } from '../checks/kit/proxy-mode.ts';
 import { PROCESS_NAMES, readingKey } from '../checks/kit/readings.ts';
 import type { View } from '../dataplane/view.ts';
@@ -47,7 +48,7 @@ function network(inventory: Inventory, view: View): Detected | null {
     if (backend !== null) return [{ value: `flannel ${backend}`, source: `Node ${annotationName('backend-type')}` }];
     if (own?.bridge == null) return [];
     const { name } = own.bridge;
-    const gateway = addressAt(firstIPv4(node.podCIDRs) ?? '0.0.0.0/0', 1);
+    const gateway = bridgeAddress(firstIPv4(node.podCIDRs) ?? '0.0.0.0/0', own.bridge);
     return [
       name === 'cbr0'
         ? { value: 'kubenet', source: `the bridge cbr0 with ${gateway}, and no tunnel` }

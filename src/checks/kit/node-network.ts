@@ -39,3 +39,13 @@ export function nodeNetwork(node: Node, links: readonly Link[]): NodeNetwork {
       null,
   };
 }
+
+/**
+ * The address of a node's pod bridge: the first of the podCIDR, which flannel and kubenet give it. Where the bridge is seen to
+ * hold another one out of the podCIDR, and not that, the one it holds: the Node object may be wrong, and nobody has the first.
+ */
+export function bridgeAddress(podCIDR: string, bridge: Link | null): string {
+  const first = addressAt(podCIDR, 1);
+  const held = (bridge?.addresses ?? []).flatMap(({ family, ip }) => (family === 4 && isWithin(ip, podCIDR) ? [ip] : []));
+  return held.includes(first) ? first : (held[0] ?? first);
+}

@@ -59,6 +59,7 @@ test('a policy rule for the pods of a node: what the node itself sends is taken 
   const dst = '172.27.3.0/24';
   const own = (src: string) => [
     { src, proto: 'tcp', dst },
+    { src, proto: 'udp', dport: 53, dst },
     { src, state: 'established', dst },
   ];
   expect(evaluated(routeLeadsAstray, inCase('policy-rule'))).toEqual({

@@ -224,7 +224,8 @@ function draftOf(node: string, group: readonly Strayed[], own: readonly string[]
 
 /**
  * The packets that a rule for these sources takes. For a packet of its own the node looks up the route before it has a
- * source, except in an answer and for a TCP connection, for which it looks again. Source: ip_route_connect, net/route.h.
+ * source, except in an answer and for a socket that is connected, for which it looks again: TCP, and what resolvers ask by.
+ * Source: ip_route_connect, net/route.h, called by tcp_v4_connect and __ip4_datagram_connect.
  */
 function fromSources(block: string, own: readonly string[]): readonly PacketMatch[] {
   return [
@@ -233,6 +234,7 @@ function fromSources(block: string, own: readonly string[]): readonly PacketMatc
       .filter((ip) => isInside(ip, block))
       .flatMap((src): PacketMatch[] => [
         { src, proto: 'tcp' },
+        { src, proto: 'udp', dport: 53 },
         { src, state: 'established' },
       ]),
   ];

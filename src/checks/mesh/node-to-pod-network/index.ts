@@ -1,6 +1,6 @@
 import { nodeEntity } from '../../../model/entity.ts';
-import { addressAt } from '../../kit/cidr.ts';
 import { flannelAnnotation } from '../../kit/flannel.ts';
+import { bridgeAddress } from '../../kit/node-network.ts';
 import { defineProbe, fromNode, oneWayToNode, type ProbeNode, pingAndTcp } from '../../kit/probe.ts';
 
 /** Null where nobody holds the first address of the podCIDR: without a bridge (Calico, Cilium). */
@@ -11,7 +11,7 @@ function common(source: ProbeNode, target: ProbeNode) {
     target: nodeEntity(target.node.name),
     from: fromNode(source),
     on: target.node.name,
-    ip: addressAt(target.podCIDR, 1),
+    ip: bridgeAddress(target.podCIDR, target.network?.bridge ?? null),
   };
 }
 

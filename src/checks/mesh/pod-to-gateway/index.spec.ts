@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { denyAll, plannedLines, withoutPods, withPolicies } from '../../../../test/probe-context.ts';
+import type { ProbeNode } from '../../kit/probe.ts';
 import { podToGateway } from './index.ts';
 
 const ALL = [1, 2].flatMap((index) => {
@@ -13,6 +14,11 @@ const ALL = [1, 2].flatMap((index) => {
 
 test('netcheck’s pod asks its own node’s bridge', () => {
   expect(plannedLines(podToGateway)).toEqual(ALL);
+});
+
+test('where the bridge holds another address out of the podCIDR, that one is asked', () => {
+  const wider = { node: (node: ProbeNode): ProbeNode => ({ ...node, podCIDR: '172.27.0.0/21' }) };
+  expect(plannedLines(podToGateway, wider)).toEqual(ALL);
 });
 
 test('a pod may always talk to its own node, whatever policies say', () => {

@@ -1,5 +1,5 @@
 import { nodeEntity, podEntity } from '../../../model/entity.ts';
-import { addressAt } from '../../kit/cidr.ts';
+import { bridgeAddress } from '../../kit/node-network.ts';
 import { defineProbe, fromPod, pingAndTcp } from '../../kit/probe.ts';
 
 /** M2: from netcheck's pod to its own node's bridge: the pod's own link, apart from everything beyond it. */
@@ -18,7 +18,7 @@ export const podToGateway = defineProbe({
         target: nodeEntity(source.node.name),
         from: fromPod(source, pod),
         on: source.node.name,
-        ip: addressAt(source.podCIDR, 1),
+        ip: bridgeAddress(source.podCIDR, source.network.bridge),
       };
       return pingAndTcp(podToGateway, ends, { count }, { port: source.node.kubeletPort, listens: true, ifSilent: true });
     }),
