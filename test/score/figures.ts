@@ -1,18 +1,23 @@
-import { isSame, type Kind, type Trial } from './trial.ts';
+import { NODES } from './plan.ts';
+import { isSame, type Kind, type Planned, type Trial } from './trial.ts';
 
 /**
  * What a set of trials amounts to. `recall`: causes that had to be said and were, of those that had to be; a fault that no
- * check knows counts as one cause, said when it was located. `precision`: causes said that had to be, of those said.
+ * check knows counts as one cause, said when it was located. `precision`: causes said that had to be, of those said; a
+ * location counts as one that had to be where one had to be there. `risks` is the recall of risks.
  * `layer`, `scope` and `whole` are shares of trials: the right layer, every broken node named, nothing different at all.
- * Shares are null where there is nothing to take a share of.
+ * `healthy` are the trials in which nothing is broken, `falseAlarms` those of them that were told as anything else;
+ * `directions` the statements of a direction that could be held against the fault.
  */
 export type Figures = {
   readonly trials: number;
   readonly recall: Share;
   readonly precision: Share;
+  readonly risks: Share;
   readonly layer: Share;
   readonly scope: Share;
   readonly whole: Share;
+  readonly healthy: number;
   readonly falseAlarms: number;
   readonly directions: number;
   readonly wrongDirections: number;
@@ -28,25 +33,33 @@ export function figuresOf(trials: readonly Trial[]): Figures {
     ...causes.map((cause) => said.causes.some((one) => isSame(cause, one))),
     ...(located ? [said.located > 0] : []),
   ]);
-  const said = trials.flatMap((trial) => trial.said.causes.map((one) => isExpected(trial, one)));
+  const said = trials.flatMap((trial) => [
+    ...trial.said.causes.map((one) => isExpected(trial, one)),
+    ...Array.from({ length: trial.said.located }, () => trial.expected.located),
+  ]);
+  const risks = trials.flatMap(({ expected, said: told }) =>
+    expected.risks.map((code) => told.risks.some((risk) => codeOf(risk) === code)),
+  );
   const seconds = trials.map((trial) => trial.seconds).toSorted((a, b) => a - b);
   return {
     trials: trials.length,
     recall: share(expected),
     precision: share(said),
+    risks: share(risks),
     layer: count(({ expected: { layer }, said: { layer: told } }) => layer === told),
     scope: count(({ missedNodes }) => missedNodes.length === 0),
     whole: count(({ wrong }) => wrong.length === 0),
+    healthy: trials.filter(({ expected: { status } }) => status === 'healthy').length,
     falseAlarms: trials.filter(isFalseAlarm).length,
-    directions: trials.reduce((sum, { said: { directions } }) => sum + directions, 0),
+    directions: trials.reduce((sum, { directions }) => sum + directions, 0),
     wrongDirections: trials.reduce((sum, { wrongDirections }) => sum + wrongDirections.length, 0),
     medianSeconds: seconds[Math.floor(seconds.length / 2)] ?? 0,
   };
 }
 
-/** A healthy cluster that is called anything else, or of which a cause is told. */
+/** A healthy cluster, or one in which nothing is broken as yet, that is called anything else, or of which a cause is told. */
 function isFalseAlarm({ expected, said }: Trial): boolean {
-  return expected.status === 'healthy' && (said.status !== 'healthy' || said.causes.length > 0);
+  return expected.status === 'healthy' && (said.status !== 'healthy' || said.causes.length > 0 || said.located > 0);
 }
 
 function isExpected({ expected }: Trial, said: string): boolean {
@@ -67,7 +80,7 @@ export function bars(
   trials: readonly Trial[],
 ): readonly { readonly bar: string; readonly is: string; readonly reached: boolean }[] {
   const of = (kind: Kind): Figures => figuresOf(trials.filter((trial) => trial.kind === kind));
-  const [single, pair, healthy, all] = [of('single'), of('pair'), of('healthy'), figuresOf(trials)];
+  const [single, pair, all] = [of('single'), of('pair'), figuresOf(trials)];
   const atLeast = (bar: string, { of: n, right }: Share, least: number) => ({
     bar: `${bar} ≥ ${least.toFixed(2)}`,
     is: shareText({ of: n, right }),
@@ -78,19 +91,29 @@ export function bars(
     atLeast('recall, one fault', single.recall, 0.98),
     atLeast('recall, two faults', pair.recall, 0.95),
     atLeast('precision, all trials', all.precision, 0.98),
-    none('false alarms, healthy clusters', healthy.falseAlarms, healthy.trials),
-    none('wrong directions, all trials', all.wrongDirections, all.directions),
+    none('false alarms, trials with nothing broken', all.falseAlarms, all.healthy),
+    none('wrong directions', all.wrongDirections, all.directions),
   ];
 }
 
-/** For each fault (or pair) that was not told wholly right, what was different and how often. Pure. */
+/** What was different in each trial that was not told wholly right. Pure. */
 export function differences(trials: readonly Trial[]): readonly string[] {
-  return trials.flatMap((trial) =>
-    [...trial.wrong, ...trial.wrongDirections].map((difference) => `- ${placesText(trial)}: ${difference}`),
-  );
+  return trials.flatMap((trial) => {
+    const { wrong, wrongDirections, commit } = trial;
+    const all = [...wrong, ...wrongDirections.slice(0, SHOWN)];
+    const more = wrongDirections.length - SHOWN;
+    if (more > 0) all.push(`and ${more} more wrong directions`);
+    return all.map((difference) => `- ${placesText(trial)} (${commit}): ${difference}`);
+  });
 }
 
-/** What had to be said against what was said: each pair of codes that occurred, and how often. Pure. */
+/** So many directions of one trial are shown. */
+const SHOWN = 3;
+
+/**
+ * What had to be said against what was said: each combination of codes that occurred, and how often. What was said instead
+ * of something stands beside it; where as much was said too much as is missing, one beside the other. Pure.
+ */
 export function confusion(
   trials: readonly Trial[],
 ): readonly { readonly should: string; readonly said: string; readonly n: number }[] {
@@ -101,13 +124,19 @@ export function confusion(
   };
   for (const trial of trials) {
     const { expected, said } = trial;
+    const missing: string[] = [];
     for (const cause of expected.causes) {
-      const found = said.causes.find((one) => isSame(cause, one));
-      add(codeOf(cause), found === undefined ? 'nothing' : codeOf(found));
+      if (said.causes.some((one) => isSame(cause, one))) add(codeOf(cause), codeOf(cause));
+      else missing.push(codeOf(cause));
     }
-    if (expected.located) add('located', said.located > 0 ? 'located' : 'nothing');
-    for (const cause of said.causes) if (!isExpected(trial, cause)) add('nothing', codeOf(cause));
-    if (!expected.located) for (let n = 0; n < said.located; n += 1) add('nothing', 'located');
+    const surplus = said.causes.flatMap((cause) => (isExpected(trial, cause) ? [] : [codeOf(cause)]));
+    if (expected.located) {
+      if (said.located > 0) add(LOCATED, LOCATED);
+      else missing.push(LOCATED);
+    } else surplus.push(...Array.from({ length: said.located }, () => LOCATED));
+    if (expected.causes.length === 0 && !expected.located && surplus.length === 0) add(NOTHING, NOTHING);
+    for (let index = 0; index < Math.max(missing.length, surplus.length); index += 1)
+      add(missing[index] ?? NOTHING, surplus[index] ?? NOTHING);
   }
   return [...cells]
     .map(([key, n]) => {
@@ -117,51 +146,89 @@ export function confusion(
     .toSorted((a, b) => a.should.localeCompare(b.should) || a.said.localeCompare(b.said));
 }
 
+const LOCATED = '(located only)';
+const NOTHING = '(no cause)';
+
 function codeOf(cause: string): string {
   return cause.split(' on ')[0] ?? cause;
 }
 
-/** `ip-forward-off on node-2 + coredns-down`. */
-export function placesText({ placed }: Pick<Trial, 'placed'>): string {
-  return placed.map(({ name, at: { node } }) => (node === '' ? name : `${name} on ${node}`)).join(' + ') || 'nothing put in';
+/** `ip-forward-off on node-2 + coredns-down`, with the kind of lab where it is not flannel's vxlan. */
+export function placesText({ network, placed }: Pick<Trial, 'network' | 'placed'>): string {
+  const what = placed.map(({ name, at }) => `${name}${placeText(at)}`).join(' + ') || USUAL;
+  return network === 'vxlan' ? what : `${what}, ${network}`;
 }
 
-/** The page that says how right the verdicts are. `setting` says how it was measured. Pure. */
-export function accuracyPage(trials: readonly Trial[], setting: string): string {
-  const kinds: readonly (readonly [string, Kind])[] = [
-    ['one fault', 'single'],
-    ['two faults', 'pair'],
-    ['healthy, usual and unusual', 'healthy'],
+const USUAL = 'nothing put in';
+
+function placeText({ node, peer }: Trial['placed'][number]['at']): string {
+  if (node === '') return '';
+  return peer === '' ? ` on ${node}` : ` on ${node} towards ${peer}`;
+}
+
+/**
+ * All that was measured: the trials that count, those of earlier commits that were made again, and those that could not be
+ * made; `command` is what the suite was told.
+ */
+export type Measured = {
+  readonly trials: readonly Trial[];
+  readonly replaced: readonly Trial[];
+  readonly failed: readonly { readonly planned: Planned; readonly why: string }[];
+  readonly command: string;
+};
+
+/** The page that says how right the verdicts are. Pure. */
+export function accuracyPage({ trials, replaced, failed, command }: Measured): string {
+  const kinds: readonly (readonly [string, (trial: Trial) => boolean])[] = [
+    ['one fault', ({ kind }) => kind === 'single'],
+    ['two faults of different layers', ({ kind }) => kind === 'pair'],
+    ['healthy', ({ kind, placed }) => kind === 'healthy' && placed.length === 0],
+    ['healthy and unusual', ({ kind, placed }) => kind === 'healthy' && placed.length > 0],
+    ['all', () => true],
   ];
-  const rows = kinds.map(([title, kind]) => {
-    const {
-      trials: n,
-      recall,
-      precision,
-      layer,
-      scope,
-      whole,
-      medianSeconds,
-    } = figuresOf(trials.filter((trial) => trial.kind === kind));
-    return `| ${title} | ${n} | ${[recall, precision, layer, scope, whole].map(shareText).join(' | ')} | ${medianSeconds.toFixed(1)} |`;
+  const rows = kinds.map(([title, is]) => {
+    const own = figuresOf(trials.filter(is));
+    const shares = [own.recall, own.precision, own.risks, own.layer, own.scope, own.whole].map(shareText);
+    const alarms = own.healthy === 0 ? '–' : `${own.falseAlarms} of ${own.healthy}`;
+    const directions = own.directions === 0 ? '–' : `${own.wrongDirections} of ${own.directions}`;
+    return `| ${[title, own.trials, ...shares, alarms, directions, own.medianSeconds.toFixed(1)].join(' | ')} |`;
   });
-  const singles = Map.groupBy(
+  const groups = Map.groupBy(
     trials.filter(({ kind }) => kind !== 'pair'),
-    ({ placed }) => placed.map(({ name }) => name).join(' + ') || 'nothing put in',
+    ({ network, placed }) => `${placed.map(({ name }) => name).join(' + ') || USUAL} | ${network}`,
   );
-  const each = [...singles].map(([name, own]) => {
-    const { recall, layer, scope, whole } = figuresOf(own);
-    const found = recall.of === 0 ? `${whole.right} of ${whole.of} healthy` : `${recall.right} of ${recall.of}`;
-    return `| ${name} | ${own.length} | ${found} | ${layer.right} | ${scope.right} | ${whole.right} |`;
-  });
-  const wrong = differences(trials);
+  const each = [...groups]
+    .toSorted(([a], [b]) => a.localeCompare(b))
+    .map(([name, own]) => {
+      const { recall, risks, layer, scope, whole } = figuresOf(own);
+      const found = [recall, risks].map(({ right, of }) => (of === 0 ? '–' : `${right} of ${of}`));
+      return `| ${[name, own.length, ...found, layer.right, scope.right, whole.right].join(' | ')} |`;
+    });
+  const sections: readonly (readonly [string, readonly string[], string])[] = [
+    ['What was wrong', differences(trials), 'Nothing.'],
+    [
+      'What was wrong before',
+      differences(replaced),
+      replaced.length === 0 ? 'No trial was made again after a change.' : 'Nothing of what was made again.',
+    ],
+    [
+      'What could not be made',
+      failed.map(({ planned, why }) => `- ${placesText(planned)}: ${why}`),
+      'Every planned trial was made.',
+    ],
+  ];
+  const [wrong, before, unmade] = sections.map(([title, list, none]) => `## ${title}\n\n${list.join('\n') || none}\n`);
   return `# How right the verdicts are
 
-${setting}
+Measured by \`npm run lab:score\`${command === '' ? '' : ` (\`${command}\`)`}: ${trials.length} trials, each in a fresh lab of ${NODES} nodes ([the lab](../test/lab/readme.md)), diagnosed as the command line
+does. Every fault is put in alone, in each kind of lab that it can be in, every healthy but unusual cluster is built, and pairs
+of faults are drawn from those of different layers. Where each is put is drawn by a seed. An unmade trial is no verdict and
+does not count.
 
-A verdict counts as wholly right when its status, layer, causes (code and accused node), what is located without a cause,
+A verdict is wholly right when its status, layer, causes (code and accused node), what is located without a cause,
 the broken nodes that its scope names, the risks and what was not checked are as the fault's own file says, and nothing
-else is accused. A fault that no check knows has to be located. Recall and precision count causes.
+else is accused. A fault that no check knows has to be located, which counts as one cause. Directions are held against the
+packets that the fault loses, where its file says which.
 
 ## Bars
 
@@ -173,17 +240,20 @@ ${bars(trials)
 
 ## Figures
 
-| trials | n | recall | precision | layer | scope | wholly right | median seconds |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| trials | n | recall of causes | precision of causes | recall of risks | layer | scope | wholly right | false alarms | wrong directions | median seconds |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-## What was wrong
+${wrong}
+${before}
+${unmade}
+## Of which commit
 
-${wrong.length === 0 ? 'Nothing.' : wrong.join('\n')}
+${commitsText(trials)}
 
 ## Confusion
 
-Each cause that had to be said against the one that was; combinations that did not occur are left out.
+What had to be said against what was said, each cause for itself; combinations that did not occur are left out.
 
 | should be said | was said | times |
 | --- | --- | --- |
@@ -191,10 +261,22 @@ ${confusion(trials)
   .map(({ should, said, n }) => `| ${should} | ${said} | ${n} |`)
   .join('\n')}
 
-## Each fault alone
+## Each alone
 
-| fault | n | found | right layer | right scope | wholly right |
-| --- | --- | --- | --- | --- | --- |
+| put in | lab | n | causes found | risks told | right layer | right scope | wholly right |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 ${each.join('\n')}
 `;
+}
+
+/** How many trials are of which commit, and of all but the largest group what was put in. */
+function commitsText(trials: readonly Trial[]): string {
+  const groups = [...Map.groupBy(trials, ({ commit }) => commit)].toSorted(([, a], [, b]) => b.length - a.length);
+  return groups
+    .map(([commit, own], index) => {
+      const names = [...new Set(own.flatMap(({ placed }) => (placed.length === 0 ? [USUAL] : placed.map(({ name }) => name))))];
+      const what = index === 0 && groups.length > 1 ? 'all but what follows' : names.toSorted().join(', ');
+      return `- \`${commit}\`: ${own.length} trials${groups.length === 1 ? '' : ` (${what})`}`;
+    })
+    .join('\n');
 }

@@ -1,23 +1,30 @@
+import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { nearNames } from '../../src/model/near-names.ts';
+import { messageOf } from '../../src/model/text.ts';
 import { FAULTS, networksOf } from '../lab/faults/index.ts';
 import { openHandle } from '../lab/handle.ts';
-import { planTopology } from '../lab/topology.ts';
-import { accuracyPage, bars, placesText } from './figures.ts';
-import { type Layered, NODES, pairsOf, placements } from './plan.ts';
+import { HARMLESS } from '../lab/harmless/index.ts';
+import { NetworkKind, planTopology } from '../lab/topology.ts';
+import { accuracyPage, bars, type Measured, placesText } from './figures.ts';
+import { type Layered, leftOf, NODES, pairsOf, placements, without } from './plan.ts';
 import { runTrial } from './run.ts';
-import type { Kind, Placed, Trial } from './trial.ts';
+import type { Planned, Trial } from './trial.ts';
 
 /*
- * The fault suite: every lab fault alone in a fresh lab, pairs of faults of different layers, and healthy clusters. What
- * each trial showed is appended to a file, from which an interrupted suite goes on; the page docs/accuracy.md comes from it.
+ * The fault suite: every lab fault alone in a fresh lab of each kind that it can be in, pairs of faults of different layers,
+ * and healthy clusters, usual and unusual. What each trial showed is appended to a file, from which an interrupted suite
+ * goes on; the page docs/accuracy.md comes from it.
  */
 
 const USAGE = `usage:
-  npm run lab:score -- [--placements 5] [--pairs 100] [--healthy 10] [--seed 1] [--only FAULT,FAULT] [--record FILE]
-      Runs the suite and writes docs/accuracy.md (with --only it prints instead). Trials that FILE holds already are not
-      run again.
+  npm run lab:score -- [--placements 5] [--pairs 100] [--healthy 10] [--seed 1] [--only NAME,NAME] [--record FILE]
+      Runs the suite and writes docs/accuracy.md; with --only it runs these faults and unusual clusters alone, and prints.
+      What FILE holds of the commit that is checked out is not run again.
+  npm run lab:score -- --record FILE --earlier COMMIT,COMMIT [--again NAME,NAME]
+      Has trials of earlier commits count as well, but for those of which one of these names is a part.
 `;
 
 const { values } = parseArgs({
@@ -28,6 +35,8 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
     record: { type: 'string' },
+    earlier: { type: 'string', default: '' },
+    again: { type: 'string', default: '' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -36,62 +45,130 @@ if (values.help) process.stdout.write(USAGE);
 else await main();
 
 async function main(): Promise<void> {
-  const [perFault, pairCount, healthyCount, seed] = [values.placements, values.pairs, values.healthy, values.seed].map(whole);
-  const faults = layered(values.only?.split(','));
-  const planned: (readonly [Kind, readonly Placed[]])[] = [
-    ...(values.only === undefined ? Array.from({ length: healthyCount ?? 0 }, () => ['healthy', []] as const) : []),
-    ...faults.flatMap((fault, index) =>
-      placements(fault, perFault ?? 0, (seed ?? 0) * 1000 + index).map((place) => ['single', [place]] as const),
-    ),
-    // A run about one pod sees little of what else is wrong.
-    ...pairsOf(
-      faults.filter(({ name }) => FAULTS[name]?.request === undefined),
-      values.only === undefined ? (pairCount ?? 0) : 0,
-      seed ?? 0,
-    ).map((pair) => ['pair', pair] as const),
-  ];
-  const trials: Trial[] = values.record !== undefined && existsSync(values.record) ? readTrials(values.record) : [];
-  const left = new Map<string, number>();
-  for (const trial of trials) left.set(keyOf(trial.kind, trial.placed), (left.get(keyOf(trial.kind, trial.placed)) ?? 0) + 1);
-  for (const [index, [kind, placed]] of planned.entries()) {
-    const key = keyOf(kind, placed);
-    const recorded = left.get(key) ?? 0;
-    if (recorded > 0) {
-      left.set(key, recorded - 1);
+  const commit = currentCommit();
+  const recorded = values.record !== undefined && existsSync(values.record) ? readTrials(values.record) : [];
+  const { trials: done, replaced } = counted(recorded, commit);
+  const trials = [...done];
+  const failed: { readonly planned: Planned; readonly why: string }[] = [];
+  const redone = without(
+    replaced,
+    done.filter((trial) => trial.commit === commit),
+  );
+  const left = [...redone, ...leftOf(plan(), [...done, ...redone])];
+  process.stdout.write(`${trials.length} trials are there, ${left.length} are to be made at ${commit}\n`);
+  for (const [index, planned] of left.entries()) {
+    const made = await attempt(planned, commit);
+    process.stdout.write(`${index + 1}/${left.length} ${placesText(planned)}: `);
+    if (typeof made === 'string') {
+      failed.push({ planned, why: made });
+      process.stdout.write(`NOT MADE: ${made}\n`);
       continue;
     }
-    const trial = await runTrial(kind, placed);
-    trials.push(trial);
-    if (values.record !== undefined) appendFileSync(values.record, `${JSON.stringify(trial)}\n`);
-    const wrong = [...trial.wrong, ...trial.wrongDirections];
+    trials.push(made);
+    if (values.record !== undefined) appendFileSync(values.record, `${JSON.stringify(made)}\n`);
+    const wrong = [...made.wrong, ...made.wrongDirections];
     process.stdout.write(
-      `${index + 1}/${planned.length} ${placesText(trial)}: ${wrong.length === 0 ? 'right' : `WRONG\n    ${wrong.join('\n    ')}\n    said: ${trial.said.headline}`}\n`,
+      wrong.length === 0 ? 'right\n' : `WRONG\n    ${[...wrong, `said: ${made.said.headline}`].join('\n    ')}\n`,
     );
   }
-  const setting = `Measured by \`npm run lab:score -- --placements ${perFault} --pairs ${pairCount} --healthy ${healthyCount} --seed ${seed}\`: ${trials.length} trials, each in a fresh lab of
-${NODES} nodes ([the lab](../test/lab/readme.md)); every fault alone in ${perFault} placements, ${pairCount} pairs of faults from
-different layers, placements and pairs drawn by the seed.`;
-  const page = accuracyPage(trials, setting);
+  const measured: Measured = { trials, replaced, failed, command: process.argv.slice(2).join(' ') };
+  const page = accuracyPage(measured);
   if (values.only === undefined) writeFileSync(join(import.meta.dirname, '../../docs/accuracy.md'), page);
   else process.stdout.write(`\n${page}`);
   const reached = bars(trials);
   for (const { bar, is, reached: isReached } of reached)
     process.stdout.write(`${isReached ? 'ok    ' : 'MISSED'} ${bar}: ${is}\n`);
-  process.exitCode = reached.every((bar) => bar.reached) || values.only !== undefined ? 0 : 1;
+  process.exitCode = (failed.length === 0 && reached.every((bar) => bar.reached)) || values.only !== undefined ? 0 : 1;
 }
 
-/** The faults with the layers of their verdicts, which a lab that does not run can tell. */
-function layered(only: readonly string[] | undefined): readonly Layered[] {
-  const lab = openHandle({ topology: planTopology(NODES), nodes: {} } as Parameters<typeof openHandle>[0]);
-  const unknown = only?.find((name) => FAULTS[name] === undefined);
-  if (unknown !== undefined) throw new Error(`there is no fault '${unknown}'. List them with: npm run lab -- faults`);
+/** Every trial of the suite, or of the part of it that was asked for. */
+function plan(): readonly Planned[] {
+  const only = values.only?.split(',');
+  const [perFault = 0, pairCount = 0, healthyCount = 0] = [values.placements, values.pairs, values.healthy].map(whole);
+  const names = [...Object.keys(FAULTS), ...Object.keys(HARMLESS)];
+  for (const name of [...(only ?? []), ...listed(values.again)]) {
+    if (!names.includes(name))
+      throw new Error(
+        `there is no fault or unusual cluster '${name}': ${nearNames(name, names).join(', ') || 'npm run lab -- faults'}`,
+      );
+  }
+  const { seed } = values;
+  const nowhere = { node: '', peer: '' };
+  return [
+    ...NetworkKind.options.flatMap((network) =>
+      only === undefined ? Array.from({ length: healthyCount }, () => ({ kind: 'healthy', network, placed: [] }) as const) : [],
+    ),
+    ...Object.keys(HARMLESS)
+      .filter((name) => only === undefined || only.includes(name))
+      .flatMap((name) =>
+        Array.from({ length: perFault }, () => ({ kind: 'healthy', network: 'vxlan', placed: [{ name, at: nowhere }] }) as const),
+      ),
+    ...NetworkKind.options.flatMap((network) =>
+      layered(network, only).flatMap((fault) =>
+        placements(fault, perFault, network === 'vxlan' ? seed : `${seed} ${network}`).map(
+          (place) => ({ kind: 'single', network, placed: [place] }) as const,
+        ),
+      ),
+    ),
+    // A run about one pod sees little of what else is wrong.
+    ...pairsOf(
+      layered('vxlan', only).filter(({ name }) => FAULTS[name]?.request === undefined),
+      only === undefined ? pairCount : 0,
+      seed,
+    ).map((placed) => ({ kind: 'pair', network: 'vxlan', placed }) as const),
+  ];
+}
+
+/** The recorded trials that count, and those of earlier commits that are made again. */
+function counted(
+  recorded: readonly Trial[],
+  commit: string,
+): { readonly trials: readonly Trial[]; readonly replaced: readonly Trial[] } {
+  const [earlier, again] = [listed(values.earlier), listed(values.again)];
+  const isEarlier = (trial: Trial): boolean => trial.commit !== commit && earlier.some((known) => trial.commit.startsWith(known));
+  const isAgain = ({ placed }: Trial): boolean => placed.some(({ name }) => again.includes(name));
+  return {
+    trials: recorded.filter((trial) => trial.commit === commit || (isEarlier(trial) && !isAgain(trial))),
+    replaced: recorded.filter((trial) => isEarlier(trial) && isAgain(trial)),
+  };
+}
+
+/** Makes a trial, twice where it cannot be made. Returns why it could not. */
+async function attempt(planned: Planned, commit: string): Promise<Trial | string> {
+  try {
+    return await runTrial(planned, commit);
+  } catch {
+    try {
+      return await runTrial(planned, commit);
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+}
+
+/** The commit that is checked out, marked where something that a trial depends on is changed. */
+function currentCommit(): string {
+  const git = (...args: readonly string[]): string =>
+    execFileSync('git', ['-C', join(import.meta.dirname, '../..'), ...args], { encoding: 'utf8' }).trim();
+  const isChanged = git('status', '--porcelain', '--', 'src', 'test', 'package-lock.json') !== '';
+  return `${git('rev-parse', '--short=12', 'HEAD')}${isChanged ? '-dirty' : ''}`;
+}
+
+/** The faults of a kind of lab, with the layers of their verdicts, which a lab that does not run can tell. */
+function layered(network: NetworkKind, only: readonly string[] | undefined): readonly Layered[] {
+  const lab = openHandle({ topology: planTopology(NODES, network), nodes: {} } as Parameters<typeof openHandle>[0]);
   return Object.values(FAULTS)
-    .filter((fault) => networksOf(fault).includes('vxlan') && (only === undefined || only.includes(fault.name)))
-    .map((fault) => ({
-      name: fault.name,
-      placement: fault.placement,
-      layer: fault.expects(lab, { node: 'node-2', peer: 'node-3' }).layer,
-    }));
+    .filter((fault) => networksOf(fault).includes(network) && (only === undefined || only.includes(fault.name)))
+    .map((fault) => {
+      const nodes = fault.nodes?.(lab.topology);
+      const [node = 'node-2'] = nodes ?? [];
+      return {
+        name: fault.name,
+        placement: fault.placement,
+        layer: fault.expects(lab, { node, peer: node === 'node-3' ? 'node-4' : 'node-3' }).layer,
+        ...(nodes === undefined ? {} : { nodes }),
+      };
+    });
 }
 
 function readTrials(file: string): Trial[] {
@@ -101,8 +178,8 @@ function readTrials(file: string): Trial[] {
     .map((line) => JSON.parse(line) as Trial);
 }
 
-function keyOf(kind: Kind, placed: readonly Placed[]): string {
-  return `${kind} ${placed.map(({ name, at }) => `${name} ${at.node} ${at.peer}`).join(' + ')}`;
+function listed(text: string): readonly string[] {
+  return text === '' ? [] : text.split(',');
 }
 
 function whole(text: string): number {

@@ -1,25 +1,44 @@
 import { diagnoseLab } from '../e2e/diagnose.ts';
 import { type At, type Expectation, type Fault, together } from '../lab/faults/fault.ts';
 import { injectFault } from '../lab/faults/index.ts';
+import { HARMLESS } from '../lab/harmless/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
 import { NODES } from './plan.ts';
-import { judgeTrial, type Kind, type Placed, type Trial } from './trial.ts';
+import { judgeTrial, type Planned, type Trial } from './trial.ts';
 
 const HEALTHY: Expectation = { status: 'healthy', layer: null, codes: [], nodes: [] };
 
 /** Builds a lab, puts in what is placed, diagnoses it as the command line does, and compares. Nothing is left of the lab. */
-export async function runTrial(kind: Kind, placed: readonly Placed[]): Promise<Trial> {
-  const lab = await createLab({ nodes: NODES });
+export async function runTrial(planned: Planned, commit: string): Promise<Trial> {
+  const { kind, network, placed } = planned;
+  const lab = await createLab({ nodes: NODES, network });
   try {
     const there: { readonly fault: Fault; readonly at: At }[] = [];
-    for (const { name, at } of placed) there.push(await injectFault(lab, name, onlyNamed(at)));
+    const risks: string[] = [];
+    for (const { name, at } of placed) {
+      const harmless = kind === 'healthy' ? HARMLESS[name] : undefined;
+      if (harmless === undefined) there.push(await injectFault(lab, name, onlyNamed(at)));
+      else {
+        await harmless.inject(lab);
+        await harmless.prove(lab);
+        risks.push(...(harmless.risks ?? []));
+      }
+    }
     const [request] = there.flatMap(({ fault, at }) => fault.request?.(lab, at) ?? []);
-    const { verdict } = await diagnoseLab(lab, request);
-    const expectations = there.map(({ fault, at }) => ({ name: fault.name, at, ...fault.expects(lab, at) }));
+    const { verdict, bundle } = await diagnoseLab(lab, request);
+    const expectations = there.map(({ fault, at }) => ({ at, ...fault.expects(lab, at) }));
     const [first, ...more] = expectations;
-    const expectation = first === undefined ? HEALTHY : more.length === 0 ? first : together(expectations);
-    const lost = expectations.flatMap(({ name, at, lost: way }) => (way === undefined ? [] : [{ name, at, lost: way }]));
-    return judgeTrial(kind, placed, expectation, more.length === 0 ? lost : [], verdict, (entity) => nodeOf(lab, entity));
+    const expectation = first === undefined ? { ...HEALTHY, risks } : more.length === 0 ? first : together(expectations);
+    const lost = first?.lost === undefined || more.length > 0 ? null : { at: first.at, lost: first.lost };
+    const oneWay = new Set(bundle.plan.probes.flatMap(({ id, method }) => (method === 'udp' ? [id] : [])));
+    return judgeTrial(
+      { ...planned, commit },
+      expectation,
+      lost,
+      verdict,
+      (entity) => nodeOf(lab, entity),
+      (symptom) => oneWay.has(symptom),
+    );
   } finally {
     await lab.down();
   }

@@ -1,25 +1,30 @@
-import { entityName } from '../../src/model/entity.ts';
+import { type Entity, entityName } from '../../src/model/entity.ts';
 import type { Direction, Verdict } from '../../src/model/verdict.ts';
 import { mismatches } from '../e2e/diagnose.ts';
 import type { At, Expectation } from '../lab/faults/fault.ts';
+import type { NetworkKind } from '../lab/topology.ts';
 
-/** What was put into a fresh lab: nothing, something unusual that is no fault, one fault, or two. */
+/** What was put into a fresh lab: nothing or something unusual that is no fault, one fault, or two. */
 export type Kind = 'healthy' | 'single' | 'pair';
 
 export type Placed = { readonly name: string; readonly at: At };
 
+/** What a trial consists of. */
+export type Planned = { readonly kind: Kind; readonly network: NetworkKind; readonly placed: readonly Placed[] };
+
 /**
- * One trial as it is recorded: what was there, what had to be said and what was said. Causes are `CODE on ENTITY`, the
- * accused entity `?` where the fault does not say which. `wrongDirections` are symptoms told with a direction that is not
- * the fault's; `wrong` is every difference in words, nothing in a right verdict.
+ * One trial as it is recorded: of which commit, what was there, what had to be said and what was said. Causes are
+ * `CODE on ENTITY`, the accused entity `?` where the fault does not say which. `directions` counts the statements of a
+ * direction that could be held against the fault, `wrongDirections` are those that are not the fault's; `wrong` is every
+ * other difference in words, nothing in a right verdict.
  */
-export type Trial = {
-  readonly kind: Kind;
-  readonly placed: readonly Placed[];
+export type Trial = Planned & {
+  readonly commit: string;
   readonly expected: {
     readonly status: Verdict['status'];
     readonly layer: Verdict['layer'];
     readonly causes: readonly string[];
+    readonly risks: readonly string[];
     readonly located: boolean;
   };
   readonly said: {
@@ -28,33 +33,38 @@ export type Trial = {
     readonly causes: readonly string[];
     readonly risks: readonly string[];
     readonly located: number;
-    readonly directions: number;
     readonly headline: string;
   };
   readonly missedNodes: readonly string[];
+  readonly directions: number;
   readonly wrongDirections: readonly string[];
   readonly wrong: readonly string[];
   readonly seconds: number;
 };
 
-/** Compares a verdict with what was put in. `nodeOf` gives the node that an entity's name belongs to, or null. Pure. */
+export type Lost = { readonly at: At; readonly lost: NonNullable<Expectation['lost']> };
+
+/**
+ * Compares a verdict with what was put in. `nodeOf` gives the node that an entity's name belongs to, or null; `isOneWay`
+ * says of a symptom whether only the way there was measured. Pure.
+ */
 export function judgeTrial(
-  kind: Kind,
-  placed: readonly Placed[],
+  trial: Planned & { readonly commit: string },
   expectation: Expectation,
-  lost: readonly (Placed & { readonly lost: NonNullable<Expectation['lost']> })[],
+  lost: Lost | null,
   verdict: Verdict,
   nodeOf: (entity: string) => string | null,
+  isOneWay: (symptom: string) => boolean,
 ): Trial {
   const scope = `${verdict.scope.sentence} ${[...verdict.scope.subjects, ...verdict.scope.targets].map(entityName).join(' ')}`;
-  const stated = verdict.symptoms.filter(({ direction }) => direction !== 'undetermined');
+  const stated = lost === null ? [] : statedDirections(verdict, lost, nodeOf, isOneWay);
   return {
-    kind,
-    placed,
+    ...trial,
     expected: {
       status: expectation.status,
       layer: expectation.layer,
       causes: expectation.codes.map(({ code, node }) => `${code} on ${node ?? '?'}`),
+      risks: [...new Set(expectation.risks)],
       located: expectation.located !== undefined,
     },
     said: {
@@ -63,35 +73,68 @@ export function judgeTrial(
       causes: verdict.causes.map(({ code, entity }) => `${code} on ${entityName(entity)}`),
       risks: verdict.risks.map(({ code, entity }) => `${code} on ${entityName(entity)}`),
       located: verdict.located.length,
-      directions: stated.length,
       headline: verdict.headline,
     },
     missedNodes: expectation.nodes.filter((node) => !scope.includes(node)),
-    wrongDirections: stated.flatMap((symptom) => {
-      const [from, to] = [nodeOf(entityName(symptom.subject)), nodeOf(entityName(symptom.target))];
-      return lost.flatMap(({ at, lost: way }) => {
-        const truth = directionOf(at, way, from, to);
-        return truth === null || truth === symptom.direction ? [] : [`${symptom.id}: ${symptom.direction}, should be ${truth}`];
-      });
-    }),
+    directions: stated.length,
+    wrongDirections: stated.flatMap(({ what, said, right }) =>
+      right.includes(said) ? [] : [`${what}: ${said}, should be ${right.join(' or ') || 'nothing'}`],
+    ),
     wrong: mismatches(verdict, expectation),
     seconds: verdict.run.durationMs / 1000,
   };
 }
 
-/** The direction in which a fault at `at` harms what goes from one node to another, or null where it does not. */
-function directionOf(
-  { node, peer }: At,
-  lost: NonNullable<Expectation['lost']>,
-  from: string | null,
-  to: string | null,
-): Direction | null {
-  const between = lost.endsWith('peer');
-  const touches = (a: string | null, b: string | null): boolean => a === node && (between ? b === peer : b !== node);
-  const isFrom = touches(from, to);
-  if (!isFrom && !touches(to, from)) return null;
-  if (lost === 'both' || lost === 'both-peer') return 'both';
-  return isFrom === lost.startsWith('from') ? 'outbound' : 'inbound';
+type Stated = { readonly what: string; readonly said: Direction; readonly right: readonly Direction[] };
+
+/** Every direction that a verdict states of packets that the fault concerns, with those that are right. */
+function statedDirections(
+  { symptoms, scope, located }: Verdict,
+  lost: Lost,
+  nodeOf: (entity: string) => string | null,
+  isOneWay: (symptom: string) => boolean,
+): readonly Stated[] {
+  const nodesOf = (entities: readonly Entity[]): readonly (string | null)[] => [
+    ...new Set(entities.map((entity) => nodeOf(entityName(entity)))),
+  ];
+  const truths = new Map(
+    symptoms.map(({ id, subject, target }) => [id, directionOf(lost, nodeOf(entityName(subject)), nodeOf(entityName(target)))]),
+  );
+  const all = symptoms.map(({ id, direction }): Stated => {
+    const truth = truths.get(id) ?? null;
+    // A one-way probe says of the way there that packets are lost, whatever is on the way back.
+    const right = truth === 'both' && isOneWay(id) ? (['both', 'outbound'] as const) : truth === null ? [] : [truth];
+    return { what: id, said: direction, right };
+  });
+  const between = nodesOf(scope.subjects).flatMap((from) => nodesOf(scope.targets).map((to) => directionOf(lost, from, to)));
+  const parts = located.map(({ segment, direction, symptoms: ids }): Stated => {
+    const isBoth = ids.every((id) => truths.get(id) === 'both');
+    const isKnown = ids.every((id) => (truths.get(id) ?? null) !== null);
+    // Seen from the segment's first hop, which may be the other end.
+    return { what: segment, said: direction, right: !isKnown ? [] : isBoth ? ['both'] : ['outbound', 'inbound'] };
+  });
+  const [first = null] = between;
+  const agreed = first !== null && between.every((each) => each === first) ? [first] : [];
+  return [...all, { what: scope.sentence, said: scope.direction, right: agreed }, ...parts].filter(
+    ({ said, right }) => said !== 'undetermined' && right.length > 0,
+  );
+}
+
+/** The direction in which a fault harms what goes from one node to another, or null where it does not. */
+function directionOf(lost: Lost, from: string | null, to: string | null): Direction | null {
+  const [out, back] = [isLost(lost, from, to), isLost(lost, to, from)];
+  if (out && back) return 'both';
+  if (out) return 'outbound';
+  return back ? 'inbound' : null;
+}
+
+/** Whether packets from one node to another are lost. */
+function isLost({ at: { node, peer }, lost }: Lost, from: string | null, to: string | null): boolean {
+  if (from === null || to === null || from === to) return false;
+  const [way, only] = lost.split('-');
+  const isOther = (name: string): boolean => (only === 'peer' ? name === peer : name !== node);
+  const [isSent, isReceived] = [from === node && isOther(to), to === node && isOther(from)];
+  return (way !== 'to' && isSent) || (way !== 'from' && isReceived);
 }
 
 /** Whether a cause that was said is one that had to be said. */

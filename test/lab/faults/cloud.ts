@@ -36,7 +36,8 @@ export const cloudRouteMissing: Fault = {
     const { podCIDR, ip } = lab.node(at.node);
     await lab.sh(RACK.gateway.name, `ip route replace ${podCIDR} via ${ip} dev eth0`);
   },
-  expects: (_lab, at) => failedBy('cloud-route-missing', 'L3', at, { mentions: [`instance ${at.node} (Google Cloud`] }),
+  expects: (_lab, at) =>
+    failedBy('cloud-route-missing', 'L3', at, { mentions: [`instance ${at.node} (Google Cloud`], lost: 'to' }),
 };
 
 export const cloudSourceCheck: Fault = {
@@ -59,5 +60,5 @@ export const cloudSourceCheck: Fault = {
   async heal(lab, at) {
     await lab.sh('rack', `nft delete table netdev source-check-${at.node}`);
   },
-  expects: (_lab, at) => failedBy('cloud-source-check', 'L3', at),
+  expects: (_lab, at) => failedBy('cloud-source-check', 'L3', at, { lost: 'both' }),
 };

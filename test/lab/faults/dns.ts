@@ -1,15 +1,15 @@
 import type { Handle } from '../handle.ts';
 import { proxyRules } from '../rules.ts';
-import { CLUSTER, type LabPod } from '../topology.ts';
+import { CLUSTER, type LabPod, podsOf } from '../topology.ts';
 import type { At, Expectation, Fault, Saved } from './fault.ts';
 import { dns, expectPackets, ping, tcp } from './packets.ts';
+import { nodesWithDns } from './where.ts';
 
 /** The CoreDNS pod of the node that is named, else the last one. */
 function victim(lab: Handle, at: At): LabPod {
-  const pods = lab.topology.pods.filter((pod) => pod.role === 'coredns');
-  const pod = pods.find((candidate) => candidate.node === at.node);
+  const pod = podsOf(lab.topology, 'coredns').find(({ node }) => node === at.node);
   if (pod === undefined)
-    throw new Error(`there is no CoreDNS pod on ${at.node}: take ${pods.map(({ node }) => node).join(' or ')}`);
+    throw new Error(`there is no CoreDNS pod on ${at.node}: take ${nodesWithDns(lab.topology).join(' or ')}`);
   return pod;
 }
 
@@ -50,6 +50,7 @@ export const corednsDown: Fault = {
   row: 'D1',
   title: 'one CoreDNS pod is there, but its process is not',
   placement: 'node',
+  nodes: nodesWithDns,
   async inject(lab, at) {
     const pod = victim(lab, at);
     await end(lab, pod, 'coredns');
@@ -78,6 +79,7 @@ export const corednsBlackholed: Fault = {
   row: 'D3',
   title: 'one CoreDNS pod drops everything that comes in, in its own network namespace',
   placement: 'node',
+  nodes: nodesWithDns,
   async inject(lab, at) {
     const pod = victim(lab, at);
     await lab.sh(
@@ -108,6 +110,7 @@ function answering(name: string, title: string, rcode: string, code: string, cha
     row: 'D2',
     title,
     placement: 'node',
+    nodes: nodesWithDns,
     async inject(lab, at) {
       const pod = victim(lab, at);
       await end(lab, pod, 'coredns');
@@ -272,6 +275,7 @@ export const corednsCrashing: Fault = {
   row: 'D1',
   title: 'one CoreDNS pod crashes again and again, and no Service leads to it',
   placement: 'node',
+  nodes: nodesWithDns,
   inject: (lab, at) => crash(lab, [victim(lab, at)]),
   prove: oneIsDown,
   heal: (lab, at, saved) => restart(lab, [victim(lab, at)], saved),
@@ -292,6 +296,7 @@ export const corednsLoop: Fault = {
   row: 'D7',
   title: "one CoreDNS pod got the node's stub 127.0.0.53 as its server outside, and ends because it asks itself",
   placement: 'node',
+  nodes: nodesWithDns,
   async inject(lab, at) {
     const pod = victim(lab, at);
     await lab.sh(at.node, `echo 'nameserver 127.0.0.53' >/etc/netns/${pod.network?.netns}/resolv.conf`);

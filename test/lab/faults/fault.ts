@@ -1,7 +1,7 @@
 import { type Layer, lowestLayer } from '../../../src/model/layer.ts';
 import type { RunRequest, Verdict } from '../../../src/model/verdict.ts';
 import type { Handle } from '../handle.ts';
-import type { NetworkKind } from '../topology.ts';
+import type { NetworkKind, Topology } from '../topology.ts';
 
 /** Where a fault is put: a node, and for faults between two nodes the other one. */
 export type At = { readonly node: string; readonly peer: string };
@@ -25,7 +25,7 @@ export type Expectation = {
   readonly nodes: readonly string[];
   readonly notChecked?: readonly string[];
   readonly mentions?: readonly string[];
-  readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'both-peer';
+  readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'to-peer' | 'both-peer';
 };
 
 /**
@@ -39,6 +39,8 @@ export type Fault = {
   readonly title: string;
   readonly placement: 'node' | 'pair' | 'cluster';
   readonly networks?: readonly NetworkKind[];
+  /** The nodes that it can be put on, where not on every one. */
+  readonly nodes?: (topology: Topology) => readonly string[];
   readonly inject: (lab: Handle, at: At) => Promise<Saved>;
   readonly prove: (lab: Handle, at: At) => Promise<void>;
   readonly heal: (lab: Handle, at: At, saved: Saved) => Promise<void>;

@@ -19,7 +19,7 @@ function forwardRule(system: 'legacy' | 'iptables-nft', command: string): Fault 
     async heal(lab, at) {
       await lab.sh(at.node, `${command} -D FORWARD ${rule}`);
     },
-    expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at),
+    expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both' }),
   };
 }
 
@@ -68,7 +68,7 @@ END`,
   async heal(lab, at) {
     await lab.sh(at.node, 'nft delete table inet hardening');
   },
-  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at),
+  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both' }),
 };
 
 const VXLAN_DROP = '-p udp -m udp --dport 8472 -j DROP';
@@ -90,7 +90,7 @@ export const inputDropVxlan: Fault = {
   async heal(lab, at) {
     await lab.sh(at.node, `iptables-nft -D INPUT ${VXLAN_DROP}`);
   },
-  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at),
+  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'to' }),
 };
 
 export const icmpFiltered: Fault = {

@@ -83,7 +83,8 @@ export const flannelNotRunning: Fault = {
     await lab.sh(at.node, `${rebuildScript(lab, lab.node(at.node))}\n${writeEnv(lab, at)}`);
     await setReady(lab, at, true);
   },
-  expects: (_lab, at) => failedBy('flannel-not-running', 'L3', at, { mentions: ['kube-flannel-ds-', 'subnet.env'] }),
+  expects: (_lab, at) =>
+    failedBy('flannel-not-running', 'L3', at, { mentions: ['kube-flannel-ds-', 'subnet.env'], lost: 'both' }),
 };
 
 export const flannelPodMissing: Fault = {
@@ -233,7 +234,7 @@ export const flannelWrongInterface: Fault = {
   },
   prove: proveCutOff,
   heal: (lab, at) => takeAway(lab, at.node),
-  expects: (_lab, at) => failedBy('flannel-wrong-interface', 'L3', at, { mentions: [NAT_IP, 'eth1'] }),
+  expects: (_lab, at) => failedBy('flannel-wrong-interface', 'L3', at, { mentions: [NAT_IP, 'eth1'], lost: 'both' }),
 };
 
 export const flannelPublicIpForeign: Fault = {
@@ -248,7 +249,7 @@ export const flannelPublicIpForeign: Fault = {
   },
   prove: proveCutOff,
   heal: (lab, at) => takeAway(lab, at.node),
-  expects: (_lab, at) => failedBy('flannel-public-ip-foreign', 'L3', at, { mentions: ['203.0.113.7'] }),
+  expects: (_lab, at) => failedBy('flannel-public-ip-foreign', 'L3', at, { mentions: ['203.0.113.7'], lost: 'to' }),
 };
 
 export const flannelPublicIpDuplicate: Fault = {
@@ -277,6 +278,7 @@ export const flannelPublicIpDuplicate: Fault = {
     failedBy('flannel-public-ip-duplicate', 'L3', at, {
       codes: [{ code: 'flannel-public-ip-duplicate' }],
       nodes: [at.node, at.peer],
+      lost: 'both',
     }),
 };
 
@@ -301,7 +303,7 @@ export const flannelVtepMacChanged: Fault = {
   async heal(lab, at) {
     await setMac(lab, lab.node(at.node), lab.node(at.node).vtepMac);
   },
-  expects: (_lab, at) => failedBy('flannel-vtep-mac-changed', 'L2', at, { mentions: [OTHER_MAC] }),
+  expects: (_lab, at) => failedBy('flannel-vtep-mac-changed', 'L2', at, { mentions: [OTHER_MAC], lost: 'to' }),
 };
 
 export const flannelVtepMacDuplicate: Fault = {
@@ -378,5 +380,5 @@ END`,
     await lab.sh('rack', `nft delete table netdev checksum-${at.node}`);
     await lab.sh(at.node, 'ethtool -K eth0 tx on');
   },
-  expects: (_lab, at) => failedBy('vxlan-checksum-wrong', 'L4', at, { mentions: ['InCsumErrors'] }),
+  expects: (_lab, at) => failedBy('vxlan-checksum-wrong', 'L4', at, { mentions: ['InCsumErrors'], lost: 'from' }),
 };

@@ -30,7 +30,7 @@ export const hostGwRouteMissing: Fault = {
     const { podCIDR, ip } = lab.node(at.peer);
     await lab.sh(at.node, `ip route add ${podCIDR} via ${ip} dev eth0`);
   },
-  expects: (_lab, at) => failedBy('host-gw-route-wrong', 'L3', at, { nodes: [at.node, at.peer] }),
+  expects: (_lab, at) => failedBy('host-gw-route-wrong', 'L3', at, { nodes: [at.node, at.peer], lost: 'from-peer' }),
 };
 
 export const hostGwPeerOffLink: Fault = {
@@ -72,5 +72,5 @@ ${hostGwRoutes(lab.topology, node).join('\n')}
 END`,
     );
   },
-  expects: (_lab, at) => failedBy('host-gw-peer-off-link', 'L3', at, { mentions: ['/32'] }),
+  expects: (_lab, at) => failedBy('host-gw-peer-off-link', 'L3', at, { mentions: ['/32'], lost: 'from' }),
 };

@@ -93,5 +93,5 @@ export const flannelBackendDiffers: Fault = {
     await lab.sh(at.node, rebuildScript(lab, node));
     await onOthers(lab, node, 'add');
   },
-  expects: (_lab, at) => failedBy('flannel-backend-differs', 'L3', at),
+  expects: (_lab, at) => failedBy('flannel-backend-differs', 'L3', at, { lost: 'both' }),
 };

@@ -47,7 +47,8 @@ function stale(name: string, title: string, state: 'reachable' | 'permanent'): F
       await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
       await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
     },
-    expects: (_lab, at) => failedBy('stale-neighbour', 'L2', at, { nodes: [at.node, at.peer], mentions: [OLD_MAC] }),
+    expects: (_lab, at) =>
+      failedBy('stale-neighbour', 'L2', at, { nodes: [at.node, at.peer], mentions: [OLD_MAC], lost: 'from-peer' }),
   };
 }
 
@@ -143,7 +144,11 @@ END`,
     await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
   },
   expects: (_lab, at) =>
-    failedBy('address-conflict', 'L2', at, { nodes: [at.node, at.peer], mentions: [TWIN_MAC, 'VMware, Inc.', at.peer] }),
+    failedBy('address-conflict', 'L2', at, {
+      nodes: [at.node, at.peer],
+      mentions: [TWIN_MAC, 'VMware, Inc.', at.peer],
+      lost: 'to-peer',
+    }),
 };
 
 /** Addresses of the link's network that nobody has, more than a tenth of what the kernel's table holds by default. */

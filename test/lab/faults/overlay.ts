@@ -39,7 +39,7 @@ function mismatch(what: 'vni' | 'port', value: number): Fault {
     },
     prove: proveOverlayDead,
     heal: (lab, at) => rebuild(lab, at.node, CLUSTER.vxlan),
-    expects: (_lab, at) => failedBy(`vxlan-${what}-mismatch`, 'L4', at),
+    expects: (_lab, at) => failedBy(`vxlan-${what}-mismatch`, 'L4', at, { lost: 'both' }),
   };
 }
 
@@ -69,7 +69,7 @@ echo $!`,
     await lab.sh(at.node, `kill ${saved['pid']}\nwhile ss -Huln "sport = ${CLUSTER.vxlan.port}" | grep -q .; do :; done`);
     await rebuild(lab, at.node, CLUSTER.vxlan);
   },
-  expects: (_lab, at) => failedBy('vxlan-port-taken', 'L4', at),
+  expects: (_lab, at) => failedBy('vxlan-port-taken', 'L4', at, { lost: 'both' }),
 };
 
 export const vxlanDeviceDown: Fault = {
@@ -83,7 +83,7 @@ export const vxlanDeviceDown: Fault = {
   },
   prove: proveOverlayDead,
   heal: (lab, at) => rebuild(lab, at.node, CLUSTER.vxlan),
-  expects: (_lab, at) => failedBy('vxlan-device-down', 'L2', at),
+  expects: (_lab, at) => failedBy('vxlan-device-down', 'L2', at, { lost: 'both' }),
 };
 
 /** A wrong or missing entry on a node for one peer. `change` and `undo` are lines of sh that run on the node. */
@@ -117,7 +117,7 @@ function entryFault(
     async heal(lab, at) {
       await lab.sh(at.node, undo(lab, at));
     },
-    expects: (_lab, at) => failedBy(code, layer, at, { nodes: [at.node, at.peer] }),
+    expects: (_lab, at) => failedBy(code, layer, at, { nodes: [at.node, at.peer], lost: 'from-peer' }),
   };
 }
 

@@ -45,7 +45,8 @@ export const blackholeRoute = routeFault({
   change: (lab, at) => `ip route add blackhole ${halfOf(lab, at)}`,
   undo: (lab, at) => `ip route del blackhole ${halfOf(lab, at)}`,
   prove: proveCutFromPods,
-  expects: (_lab, at) => failedBy('blackhole-route', 'L3', at, { nodes: [at.node, at.peer], mentions: ['blackhole'] }),
+  expects: (_lab, at) =>
+    failedBy('blackhole-route', 'L3', at, { nodes: [at.node, at.peer], mentions: ['blackhole'], lost: 'from-peer' }),
 });
 
 export const policyRuleSteals = routeFault({
@@ -65,7 +66,7 @@ ip route del default table 100`,
       ],
     }),
   expects: (_lab, at) =>
-    failedBy('policy-rule-steals-traffic', 'L3', at, { nodes: [at.node, at.peer], mentions: ['lookup 100'] }),
+    failedBy('policy-rule-steals-traffic', 'L3', at, { nodes: [at.node, at.peer], mentions: ['lookup 100'], lost: 'from-peer' }),
 });
 
 /** The first eight addresses of which some are the nodes', as a container network would take them. */
@@ -84,7 +85,7 @@ ip link set br-4f0c1e up`,
       pass: [ping(at.node, RACK.controlPlane.ip), ping(at.node, podIp(lab, 'web', at.node))],
       fail: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, lab.node(at.node).ip)],
     }),
-  expects: (_lab, at) => failedBy('route-steals-traffic', 'L3', at, { mentions: ['br-4f0c1e'] }),
+  expects: (_lab, at) => failedBy('route-steals-traffic', 'L3', at, { mentions: ['br-4f0c1e'], lost: 'from' }),
 });
 
 export const bridgeDown: Fault = {
@@ -104,7 +105,7 @@ export const bridgeDown: Fault = {
   async heal(lab, at) {
     await lab.sh(at.node, 'ip link set cni0 up');
   },
-  expects: (_lab, at) => failedBy('bridge-down', 'L2', at),
+  expects: (_lab, at) => failedBy('bridge-down', 'L2', at, { lost: 'both' }),
 };
 
 export const podCidrOverlap: Fault = {

@@ -4,7 +4,7 @@ import { CLUSTER, podsOf, RACK } from '../topology.ts';
 import { type At, type Fault, failedBy } from './fault.ts';
 import { useIptables, useNftables } from './kinds.ts';
 import { dns, expectPackets, ping, tcp } from './packets.ts';
-import { podIp } from './where.ts';
+import { nodesWithDns, podIp } from './where.ts';
 
 const API_CHAIN = serviceChain({ service: 'default/kubernetes', name: 'https', protocol: 'tcp' });
 
@@ -150,6 +150,7 @@ export const bridgeNetfilterOff: Fault = {
   row: 'N19',
   title: 'frames on the pod bridge of a node with a CoreDNS pod are not shown to iptables',
   placement: 'node',
+  nodes: nodesWithDns,
   async inject(lab, at) {
     return { calls: (await lab.sh(at.node, `cat ${BRIDGE_CALLS}\necho 0 >${BRIDGE_CALLS}`)).trim() };
   },

@@ -69,7 +69,7 @@ function deadUplink(
       await removeCard(lab, at.node);
       await reachBy(lab, at, lab.node(at.node).mac);
     },
-    expects: (_lab, at) => failedBy(code, 'L2', at),
+    expects: (_lab, at) => failedBy(code, 'L2', at, { lost: 'both' }),
   };
 }
 
@@ -114,7 +114,8 @@ export const rpFilterStrict: Fault = {
     await lab.sh(at.node, 'echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter');
     await removeCard(lab, at.node);
   },
-  expects: (_lab, at) => failedBy('rp-filter-drops', 'L3', at, { nodes: [at.node, at.peer], mentions: ['rp_filter', 'eth1'] }),
+  expects: (_lab, at) =>
+    failedBy('rp-filter-drops', 'L3', at, { nodes: [at.node, at.peer], mentions: ['rp_filter', 'eth1'], lost: 'to-peer' }),
 };
 
 export const defaultRouteMissing: Fault = {
