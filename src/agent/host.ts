@@ -1,4 +1,16 @@
-import { closeSync, constants, fsyncSync, lstatSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';
 import type { Host } from '../remedies/remedy.ts';
 import { createProcesses, runCommand } from './command.ts';
@@ -24,9 +36,11 @@ export function createHost(root: string): Host {
   return {
     async run(argv) {
       const [command, path = '', text = ''] = argv;
-      if (command === 'write-file') writeWhole(below(root, path), text);
-      else if (command === 'remove-file') unlinkSync(below(root, path));
-      else return run(argv);
+      if (command !== 'write-file' && command !== 'remove-file') return run(argv);
+      const file = below(root, path);
+      if (isLink(file)) throw new Error(`${path} is a symbolic link`);
+      if (command === 'write-file') writeWhole(file, text);
+      else unlinkSync(file);
       return '';
     },
     async readText(path) {
@@ -51,18 +65,24 @@ function below(root: string, path: string): string {
   if (!path.startsWith('/') || normalize(path) !== path) throw new Error(`${path} is not a whole, plain path`);
   // A link's target would be looked up in the agent's own root file system.
   for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {
-    if (lstatSync(join(root, folder), { throwIfNoEntry: false })?.isSymbolicLink() === true)
-      throw new Error(`${folder} is a symbolic link`);
+    if (isLink(join(root, folder))) throw new Error(`${folder} is a symbolic link`);
   }
   return join(root, path);
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 /** Replaces a file by another with that text, so that nobody ever sees half of it; it is on disk when this returns. */
 function writeWhole(path: string, text: string): void {
   const next = join(dirname(path), `.${basename(path)}.netcheck`);
-  const file = openSync(next, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o644);
+  rmSync(next, { force: true });
+  const file = openSync(next, 'wx', 0o644);
   try {
-    writeSync(file, text);
+    // Not one write: on a disk that is nearly full that may end early, without an error.
+    writeFileSync(file, text);
+    fchmodSync(file, 0o644);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
@@ -127,7 +127,8 @@ function claim(root: string, action: Action): boolean {
 function write(root: string, name: string, text: string): void {
   const file = openSync(join(root, CLAIMS, name), 'wx', 0o600);
   try {
-    writeSync(file, text);
+    // Not one write: on a disk that is nearly full that may end early, without an error.
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -39,36 +39,42 @@ export function podPath(namespace: string, name: string): string {
 /** The cluster as remedies see it; `onStep` is told what takes long. */
 export function createApiHost(
   cluster: Cluster & RemedyWriter,
-  { signal, onStep }: { readonly signal: AbortSignal; readonly onStep: (step: string) => void },
+  {
+    signal,
+    onStep,
+    readyMs = READY_MS,
+  }: { readonly signal: AbortSignal; readonly onStep: (step: string) => void; readonly readyMs?: number },
 ): Host {
   /** What was read of each path: patches apply to nothing else. */
   const versions = new Map<string, StoredObject>();
-  let deleted: Pod | null = null;
+  let deleted: { readonly pod: Pod; readonly others: ReadonlySet<string> } | null = null;
 
   async function pods(): Promise<readonly Pod[]> {
     return must(await cluster.inventory(signal)).pods;
   }
 
   async function deletePod(namespace: string, name: string, uid: string): Promise<void> {
-    const pod = (await pods()).find((candidate) => candidate.uid === uid);
+    const present = await pods();
+    const pod = present.find((candidate) => candidate.uid === uid);
     if (pod === undefined) throw new Error(`there is no pod ${namespace}/${name} with the uid ${uid} any more`);
     must(await cluster.deletePod({ namespace, name }, uid, signal));
-    deleted = pod;
+    // What was there beside it before is not what took its place.
+    deleted = { pod, others: new Set(present.map((other) => other.uid)) };
   }
 
   async function waitForSuccessor(): Promise<void> {
     if (deleted === null) throw new Error('no pod was deleted');
-    const gone = deleted;
-    const until = performance.now() + READY_MS;
+    const { pod: gone, others } = deleted;
+    const until = performance.now() + readyMs;
     for (;;) {
       const successor = (await pods()).find(
         ({ uid, node, namespace, owner, ready }) =>
-          uid !== gone.uid && ready && node === gone.node && namespace === gone.namespace && isSameOwner(owner, gone.owner),
+          !others.has(uid) && ready && node === gone.node && namespace === gone.namespace && isSameOwner(owner, gone.owner),
       );
       if (successor !== undefined) return;
       if (performance.now() > until)
         throw new Error(
-          `no pod took the place of ${gone.namespace}/${gone.name} on ${gone.node ?? 'its node'} within ${READY_MS / 1000} s`,
+          `no pod took the place of ${gone.namespace}/${gone.name} on ${gone.node ?? 'its node'} within ${readyMs / 1000} s`,
         );
       await delay(LOOK_AGAIN_MS, undefined, { signal });
     }

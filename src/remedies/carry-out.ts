@@ -26,6 +26,8 @@ export type CarryOutOptions = {
   readonly host: Host;
   readonly ledger: Ledger;
   readonly say: (report: RemedyReport) => void;
+  /** The remedies that there are. */
+  readonly remedies?: Readonly<Record<string, AnyRemedy>>;
 };
 
 /** What is carried out: the commands, as this version of the remedy makes them, and when they are not to run. */
@@ -42,8 +44,11 @@ type Deed = {
  * version, claims it, reads the state again, runs the commands only if the finding still holds in it, and reads the state
  * once more. Returns the exit status: 0 when all commands ran, 1 when they did not or nothing was changed.
  */
-export async function carryOut(action: Action, { place, where, host, ledger, say }: CarryOutOptions): Promise<number> {
-  const remedy: AnyRemedy | undefined = Object.hasOwn(REMEDIES, action.remedy) ? REMEDIES[action.remedy] : undefined;
+export async function carryOut(
+  action: Action,
+  { place, where, host, ledger, say, remedies = REMEDIES }: CarryOutOptions,
+): Promise<number> {
+  const remedy: AnyRemedy | undefined = Object.hasOwn(remedies, action.remedy) ? remedies[action.remedy] : undefined;
   const refuse = (reason: string, before: Citation[] = []): number => {
     say({ type: 'refused', reason, before });
     return 1;

@@ -67,7 +67,7 @@ export type ApiServerOptions = {
 };
 
 /** Writes objects as an administrator would, without going over the network. */
-type ObjectWriter = {
+export type ObjectWriter = {
   /** Creates the object, or replaces the one of that name. Throws when the server would refuse it. */
   readonly put: (object: KubeObject) => KubeObject;
   readonly remove: (object: KubeObject) => void;
