@@ -114,7 +114,12 @@ test('an approved action is claimed, carried out once and reported, and the prio
   const action = approved(makeAction(), keys);
   expect(await order(action)).toEqual({
     exitCode: 0,
-    reports: [READY, { type: 'claimed' }, { type: 'acting', before }, { type: 'done', before, after, error: null, undo }],
+    reports: [
+      READY,
+      { type: 'claimed' },
+      { type: 'acting', before },
+      { type: 'done', before, after, error: null, undo, holds: false },
+    ],
   });
   expect(ran()).toEqual(['-w net/ipv4/ip_forward=1']);
   const kept = ['a1234567890', 'a1234567890.after.json', 'a1234567890.prior.json'];
@@ -278,7 +283,12 @@ test('a command that fails is reported with what it said, and nothing after it r
   const error = 'sysctl -w net/ipv4/ip_forward=1: exit status 1 permission denied on key';
   expect(await order(approved(makeAction(), keys))).toEqual({
     exitCode: 1,
-    reports: [READY, { type: 'claimed' }, { type: 'acting', before }, { type: 'done', before, after: before, error, undo }],
+    reports: [
+      READY,
+      { type: 'claimed' },
+      { type: 'acting', before },
+      { type: 'done', before, after: before, error, undo, holds: true },
+    ],
   });
 });
 

@@ -124,6 +124,7 @@ test('a remedy is requested by one, approved by another, run once, verified and 
       'timeout 0/2 → ok 2/2  node-1 → default/web-2',
       '*To undo*, this runs on `node-2`, in this order:',
       'sysctl -w net/ipv4/ip_forward=0',
+      'Request undo',
     ].join('\n'),
   );
   expect(ran.map((action) => [action.id, action.requestedBy.user, action.commands])).toEqual([

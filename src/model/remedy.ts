@@ -18,7 +18,7 @@ export type RiskClass = z.infer<typeof RiskClass>;
  * `target.node` is null, and its uid empty, where a remedy changes the cluster as a whole. `undoes` is the action whose
  * prior state this plan brings back. `undo` says how the prior state is restored, or is
  * null where that is not possible, and then `irreversible` says why. `verification` lists the probes
- * that are sent again afterwards, with what they showed.
+ * that are sent again afterwards, with what they showed; none for a risk, of which the state that is read again tells.
  */
 export const RemedyPlan = z.strictObject({
   remedy: z.string().min(1),

@@ -88,6 +88,9 @@ export async function carryOut(
     error,
     undo: undo.map((argv) => [...argv]),
     ...(deed.goal === null ? {} : { restored: later.ok && same(later.value, deed.goal.state) }),
+    ...(deed.goal === null && later.ok && remedy.isIndirect !== true
+      ? { holds: remedy.obsolete(params.data, later.value) === null }
+      : {}),
   });
   return ran.ok ? 0 : 1;
 }

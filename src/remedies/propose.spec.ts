@@ -65,9 +65,22 @@ test.each([
   expect(propose(withCause(change), broken)).toEqual([]);
 });
 
-test('a risk is offered nothing, and neither is a healthy cluster', () => {
-  expect(propose({ ...verdict, causes: [], risks: verdict.causes }, broken)).toEqual([]);
+test('a healthy cluster is offered nothing', () => {
   expect(propose(judge(healed), healed)).toEqual([]);
+});
+
+test('a risk is offered its remedy after those of the causes, and no probe verifies it', () => {
+  const remedy = { ...cause.remedy!, params: { device: 'eth0' } };
+  const risk: VerdictFinding = { ...cause, code: 'interface-forwarding-off', explains: [], remedy };
+  const [first, second, ...others] = propose({ ...verdict, risks: [risk] }, broken);
+  expect([first, others]).toEqual([propose(verdict, broken)[0], []]);
+  expect(second).toMatchObject({ params: { device: 'eth0' }, finding: { code: 'interface-forwarding-off' }, verification: [] });
+});
+
+test('what several findings offer alike is offered once, for the first', () => {
+  const other: VerdictFinding = { ...cause, code: 'another' };
+  const plans = propose({ ...verdict, causes: [cause, other], risks: [other] }, broken);
+  expect(plans).toEqual(propose(verdict, broken));
 });
 
 test('a stale neighbour of the captured cases is offered exactly its own entry', () => {

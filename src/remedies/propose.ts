@@ -1,14 +1,19 @@
 import type { Bundle } from '../model/bundle.ts';
-import type { ProbeReading, RemedyPlan } from '../model/remedy.ts';
+import { canonicalJson, type ProbeReading, type RemedyPlan } from '../model/remedy.ts';
 import type { Verdict, VerdictFinding } from '../model/verdict.ts';
 import { REMEDIES } from './index.ts';
 
 /** Probes that are run again after a remedy: all that the finding explains, or this many of them, evenly picked. */
 const MAX_VERIFICATION = 120;
 
-/** What could be done about a verdict: a plan for each cause that offers a remedy which exists. Pure. */
+/**
+ * What could be done about a verdict: a plan for each cause, then for each risk, that offers a remedy which exists. What
+ * several findings offer alike is there once, for the first of them. Pure.
+ */
 export function propose(verdict: Verdict, bundle: Bundle): readonly RemedyPlan[] {
-  return verdict.causes.flatMap((cause) => planOf(cause, verdict, bundle));
+  const plans = [...verdict.causes, ...verdict.risks].flatMap((finding) => planOf(finding, verdict, bundle));
+  const byAct = Map.groupBy(plans, ({ remedy, target, params }) => canonicalJson([remedy, target.node, params]));
+  return [...byAct.values()].flatMap(([first]) => first ?? []);
 }
 
 function planOf(

@@ -157,19 +157,37 @@ test('a command that failed is no success, even where the probes pass', async ()
   expect(outcome).toMatchObject({ outcome: 'not-healed', reason: 'the command failed: sysctl: exit status 1', undo: UNDO });
 });
 
-test.each([
-  ['no probe is left to verify with', []],
-  [
-    'the probe to verify with does not exist any more',
-    [{ probe: 'gone', before: { how: 'timeout' as const, sent: 1, delivered: 0 } }],
-  ],
-])('nothing is called healed where %s', async (_, verification) => {
+test('nothing is called healed where the probe to verify with does not exist any more', async () => {
+  const verification = [{ probe: 'gone', before: { how: 'timeout' as const, sent: 1, delivered: 0 } }];
   const { outcome } = await remedy({ says: DONE, heals: true }, { ...action, verification });
   expect([outcome.outcome, outcome.reason, outcome.verified.map((probe) => probe.after)]).toEqual([
     'not-healed',
     'it ran, but not every probe that failed before could be sent again: nothing shows that it helped',
-    verification.map(() => null),
+    [null],
   ]);
+});
+
+describe('a risk, for which no probe had failed, is judged by the state after the act', () => {
+  const done: RemedyReport = { type: 'done', before, after, error: null, undo: UNDO };
+  const helped = 'it ran, but nothing shows that it helped: ';
+  const cases: readonly (readonly [string, RemedyReport, string, string | null])[] = [
+    ['the finding is gone', { ...done, holds: false }, 'healed', null],
+    ['the finding is still there', { ...done, holds: true }, 'not-healed', 'it ran, and what was found is still there'],
+    [
+      'the state does not show it',
+      done,
+      'not-healed',
+      `${helped}no probe had failed before, and the state does not show it: check again`,
+    ],
+    ['it could not be read', { ...done, after: [] }, 'not-healed', `${helped}the state could not be read again`],
+    ['the command failed', { ...done, holds: false, error: 'exit status 1' }, 'not-healed', 'the command failed: exit status 1'],
+  ];
+
+  test.each(cases)('%s', async (_, report, ended, reason) => {
+    const { outcome, steps } = await remedy({ says: [...DONE.slice(0, 2), report] }, { ...action, verification: [] });
+    expect([outcome.outcome, outcome.reason, outcome.verified]).toEqual([ended, reason, []]);
+    expect(steps).not.toContain('sending the failing probes again');
+  });
 });
 
 describe('refused, and nothing was changed', () => {

@@ -31,6 +31,7 @@ type Act =
   | (Pick<RemedyOutcome, 'before' | 'after' | 'undo' | 'states'> & {
       readonly kind: 'done';
       readonly error: string | null;
+      readonly holds?: boolean | undefined;
       readonly restored?: boolean | undefined;
     })
   | { readonly kind: 'unknown'; readonly reason: string; readonly before: Citation[] };
@@ -45,7 +46,7 @@ const VERIFY_ATTEMPTS = 3;
 
 /**
  * Carries out an approved action: the node re-checks, claims and acts by itself, then the probes that failed are sent
- * again. It is never repeated: where the connection is lost after the order was sent, the outcome is unknown, and the
+ * again; where none had, since the finding is a risk, the state that was read again tells. It is never repeated: where the connection is lost after the order was sent, the outcome is unknown, and the
  * probes say what can be said.
  */
 export function createRemediate({ cluster }: RemediateOptions) {
@@ -72,8 +73,9 @@ export function createRemediate({ cluster }: RemediateOptions) {
         : await order(cluster, action, target.node, { signal, onStep });
     if (act.kind === 'refused') return refused(act.reason, act.before);
     if (action.undoes !== undefined) return undone(act);
-    onStep('sending the failing probes again');
-    const { readings, result } = await verify(cluster, read.value, action, signal);
+    const hasProbes = action.verification.length > 0;
+    if (hasProbes) onStep('sending the failing probes again');
+    const { readings, result } = hasProbes ? await verify(cluster, read.value, action, signal) : NO_PROBES;
     const after = act.kind === 'done' ? act.after : [];
     const common = {
       before: act.before,
@@ -84,6 +86,7 @@ export function createRemediate({ cluster }: RemediateOptions) {
     };
     if (act.kind === 'unknown') return { ...common, outcome: 'outcome-unknown', reason: act.reason };
     if (act.error !== null) return { ...common, outcome: 'not-healed', reason: `the command failed: ${act.error}` };
+    if (!hasProbes) return { ...common, ...judgedByState(act) };
     if (result === 'pass') return { ...common, outcome: 'healed', reason: null };
     const reason =
       result === 'fail'
@@ -185,8 +188,21 @@ function undone(act: Exclude<Act, { readonly kind: 'refused' }>): RemedyOutcome 
   return { ...common, outcome: 'not-undone', reason: 'it ran, and the state is not exactly the one from before' };
 }
 
+/** How an action ended of which no probe tells, since nothing had failed: by the state that was read again. */
+function judgedByState({ holds, after }: Extract<Act, { readonly kind: 'done' }>): Pick<RemedyOutcome, 'outcome' | 'reason'> {
+  if (holds === false) return { outcome: 'healed', reason: null };
+  if (holds === true) return { outcome: 'not-healed', reason: 'it ran, and what was found is still there' };
+  const why =
+    after.length === 0
+      ? 'the state could not be read again'
+      : 'no probe had failed before, and the state does not show it: check again';
+  return { outcome: 'not-healed', reason: `it ran, but nothing shows that it helped: ${why}` };
+}
+
 /** `pass` only where something was sent and all of it arrived; `unknown` where nothing failed but not all was sent. */
 type Verified = { readonly readings: RemedyOutcome['verified']; readonly result: 'pass' | 'fail' | 'unknown' };
+
+const NO_PROBES: Verified = { readings: [], result: 'unknown' };
 
 /** Sends the probes that the finding explained again, until they pass or have been given their chances. */
 async function verify(cluster: Cluster, inventory: Inventory, action: Action, signal: AbortSignal): Promise<Verified> {

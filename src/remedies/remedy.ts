@@ -49,6 +49,8 @@ export type Remedy<P, S> = {
   readonly read: (params: P, host: Host) => Promise<S>;
   /** Null while the finding holds in this state; else why nothing is to be done any more. */
   readonly obsolete: (params: P, state: S) => string | null;
+  /** True where the state is not what the finding is about (a pod that is restarted): it never shows that the remedy helped. */
+  readonly isIndirect?: true;
   /** The state in words, for before and after. */
   readonly describe: (params: P, state: S) => readonly Omit<Citation, 'where'>[];
   /** The commands that bring a prior state back from the one that was read after the act; none where that cannot be. */

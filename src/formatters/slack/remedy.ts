@@ -52,9 +52,7 @@ export function remedyCard(record: ActionRecord, approvers: Approvers, note: str
         [
           md`*Risk:* ${plain(risk, 1_000)}`,
           action.undo === null ? md`*Undo:* not possible.` : md`*Undo:* ${plain(action.undo, 1_000)}`,
-          action.undoes === undefined
-            ? md`*Verified by* running ${plain(count(action.verification.length, 'failing probe'))} again.`
-            : md`*Verified by* comparing the state with the one from before action ${code(action.undoes)}.`,
+          md`*Verified by* ${verifiedBy(action)}.`,
         ],
         '\n',
       ),
@@ -64,6 +62,13 @@ export function remedyCard(record: ActionRecord, approvers: Approvers, note: str
   ];
   if (blocks.reduce((sum, block) => sum + sizeOf(block), 0) > LIMITS.message) return null;
   return { text: literal(`${STATE_TEXTS[record.state]}: ${action.title}`, 300), blocks };
+}
+
+function verifiedBy({ undoes, verification }: Action): Mrkdwn {
+  if (undoes !== undefined) return md`comparing the state with the one from before action ${code(undoes)}`;
+  return verification.length === 0
+    ? md`reading the state again`
+    : md`running ${plain(count(verification.length, 'failing probe'))} again`;
 }
 
 function placeOf({ target }: Action): Mrkdwn {
@@ -214,7 +219,9 @@ const OUTCOME_TEXTS: Record<RemedyOutcome['outcome'], string> = {
 function outcomeSentence(outcome: RemedyOutcome): Mrkdwn {
   switch (outcome.outcome) {
     case 'healed':
-      return md`✅ *Healed:* the probes that failed pass now.`;
+      return outcome.verified.length === 0
+        ? md`✅ *Healed:* what was found is not there any more.`
+        : md`✅ *Healed:* the probes that failed pass now.`;
     case 'not-healed':
       return md`❌ *Done, but not healed.*`;
     case 'undone':

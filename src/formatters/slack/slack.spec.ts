@@ -183,6 +183,16 @@ test('a remedy shows exactly what runs, why, at what risk, and who decides until
   expect(slackFaults(card)).toEqual([]);
 });
 
+test('a remedy of a risk, for which no probe failed, is verified by the state alone, and its report says so', () => {
+  const { action } = record({ verification: [] });
+  const card = remedyCard({ ...record(), action }, approvers, null);
+  expect(card === null ? '' : readable(card)).toContain('*Verified by* reading the state again.');
+  const outcome: RemedyOutcome = { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: [] };
+  expect(readable(outcomeMessage(action, outcome))).toBe(
+    '✅ *Healed:* what was found is not there any more. *Set ip_forward to 1 on node-2*',
+  );
+});
+
 test('a remedy that no card can show whole has no card', () => {
   const cards = [
     record({ commands: [['nft', 'x'.repeat(3_000)]] }),

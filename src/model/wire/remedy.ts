@@ -8,7 +8,8 @@ export type RemedyOrder = z.infer<typeof RemedyOrder>;
 
 /**
  * Remedy agent → worker. `ready` comes first, `refused` means that nothing was changed; from `claimed` on, an end without `done` leaves the
- * outcome unknown. `restored` says, of an action that undoes another, whether the state is exactly the one from before.
+ * outcome unknown. `holds` says whether the finding still holds in the state after the act, where that state shows it;
+ * `restored`, of an action that undoes another, whether the state is exactly the one from before.
  */
 export const RemedyReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ready'), node: z.string() }),
@@ -21,6 +22,7 @@ export const RemedyReport = z.discriminatedUnion('type', [
     after: z.array(Citation),
     error: z.string().nullable(),
     undo: z.array(z.array(z.string())),
+    holds: z.boolean().optional(),
     restored: z.boolean().optional(),
   }),
 ]);

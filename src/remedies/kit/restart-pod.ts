@@ -21,6 +21,7 @@ export function restartPod({ id, title, risk }: Pick<Remedy<Params, State>, 'id'
     risk,
     riskClass: 'medium',
     undo: null,
+    isIndirect: true,
     irreversible: 'A pod that was deleted does not come back; its DaemonSet makes another one.',
     params: Params,
     state: State,
