@@ -429,6 +429,25 @@ test('status and help tell what there is', async () => {
   expect((await hands.command('help', ann)).text).toContain('• `/netcheck cluster` checks the whole cluster');
 });
 
+test('where remedies are on, status tells who carries them out, or that nobody does', async () => {
+  const { bot, worker } = await start({ config: () => ({ remedies: { enabled: true } }) });
+  const hands = await bot();
+  const line = (is: RegExp): Promise<string> =>
+    until(async () => {
+      const second = (await hands.command('status', ann)).text.split('\n')[1] ?? '';
+      return is.test(second) ? second : null;
+    }, `${is} in the status`);
+  await worker(recorded('healthy'), { queues: ['diagnose'] });
+  expect(await line(/no worker/)).toBe(
+    '⚠️ *Remedies*: no worker is alive that carries them out (none was ever heard of). What is approved waits, and expires.',
+  );
+  const remediate = (): Promise<never> => Promise.reject(new Error('there is nothing to do'));
+  const acting = await worker(recorded('healthy'), { queues: ['remediate'], remediate });
+  expect(await line(/1 worker/)).toBe('*Remedies*: 1 worker alive.');
+  await acting.stop();
+  expect(await line(/no worker/)).toMatch(/ \(the last one was heard of .+ ago\)\. What is approved waits, and expires\.$/);
+});
+
 test('no secret reaches a log, Redis or Slack', async () => {
   const { bot, worker, slack, log, redis } = await start();
   const hands = await bot();

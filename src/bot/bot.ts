@@ -313,12 +313,17 @@ function overSockets(slack: SlackConfig, redis: Redis, tuning: BotTuning, log: L
 
 function storesOf(redis: Redis, cluster: string): ClusterStores {
   const presence = createWorkerStore(redis, cluster, ALIVE_MS);
+  const remediation = createWorkerStore(redis, cluster, ALIVE_MS, 'remediate');
   return {
     runs: createRunStore(redis, cluster),
     actions: createActionStore(redis, cluster),
     digests: createDigestStore(redis, cluster),
     history: createHistoryStore(redis, cluster),
-    presence: { workforce: fromAMomentAgo(presence.workforce, MOMENT_MS), nodes: fromAMomentAgo(presence.nodes, MOMENT_MS) },
+    presence: {
+      workforce: fromAMomentAgo(presence.workforce, MOMENT_MS),
+      remediators: fromAMomentAgo(remediation.workforce, MOMENT_MS),
+      nodes: fromAMomentAgo(presence.nodes, MOMENT_MS),
+    },
   };
 }
 

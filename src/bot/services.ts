@@ -11,8 +11,8 @@ import type { WorkerStore } from '../store/workers.ts';
 import type { Authorize, Self } from './authorize.ts';
 import type { SlackCall } from './slack-api.ts';
 
-/** Who works for a cluster, and which nodes it has, as of a moment ago. */
-export type Presence = Pick<WorkerStore, 'workforce' | 'nodes'>;
+/** Who works for a cluster, who carries out its remedies, and which nodes it has, as of a moment ago. */
+export type Presence = Pick<WorkerStore, 'workforce' | 'nodes'> & { readonly remediators: WorkerStore['workforce'] };
 
 /** What is kept about one cluster. */
 export type ClusterStores = {

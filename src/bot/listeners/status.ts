@@ -2,19 +2,21 @@ import { code, joined, link, type Mrkdwn, md, mention, plain } from '../../forma
 import { count, duration, STATUS_WORDS, subjectOf } from '../../formatters/slack/words.ts';
 import type { Run } from '../../model/wire/run.ts';
 import { outboxRef } from '../../store/outbox.ts';
+import type { Workforce } from '../../store/workers.ts';
 import { defineCommand } from '../listen.ts';
 import type { Services } from '../services.ts';
 
 const RECENT = 5;
 
-/** `/netcheck status`: who works for this channel's cluster, what runs, what was found last, what waits for approval. */
+/** `/netcheck status`: who works for this channel's cluster, and who carries out remedies where they are on, what runs, what was found last, what waits for approval. */
 export const status = defineCommand({
   word: 'status',
   ability: 'read',
   handle: async (grant, _command, services) => {
     const { runs, actions, presence } = services.stores(grant.cluster);
-    const [workforce, active, recent, open] = await Promise.all([
+    const [workforce, remediators, active, recent, open] = await Promise.all([
       presence.workforce(),
+      services.config.remedies.enabled ? presence.remediators() : null,
       runs.active(),
       runs.recent(RECENT),
       actions.open(),
@@ -22,7 +24,8 @@ export const status = defineCommand({
     const lines = [
       workforce.alive.length > 0
         ? md`*Cluster* ${code(grant.cluster, 70)}: ${plain(count(workforce.alive.length, 'worker'))} alive, ${plain(count(active.length, 'run'))} unfinished.`
-        : md`⚠️ *Cluster* ${code(grant.cluster, 70)}: no worker is alive (${workforce.lastSeenMs === null ? md`none was ever heard of` : md`the last one was heard of ${plain(duration(workforce.lastSeenMs))} ago`}); ${plain(count(active.length, 'run'))} unfinished.`,
+        : md`⚠️ *Cluster* ${code(grant.cluster, 70)}: no worker is alive (${lastHeard(workforce)}); ${plain(count(active.length, 'run'))} unfinished.`,
+      ...(remediators === null ? [] : [remediesLine(remediators)]),
       ...(open.length > 0 ? [md`${plain(count(open.length, 'remedy request'))} open, in the thread of its run.`] : []),
       ...(recent.length === 0 ? [md`Nothing was checked yet. Type ${code('/netcheck cluster')}.`] : [md`*Latest:*`]),
       ...(await Promise.all(recent.map((id) => runLine(id, grant.cluster, services)))),
@@ -30,6 +33,17 @@ export const status = defineCommand({
     return joined(lines, '\n');
   },
 });
+
+function remediesLine(workforce: Workforce): Mrkdwn {
+  const { length } = workforce.alive;
+  return length > 0
+    ? md`*Remedies*: ${plain(count(length, 'worker'))} alive.`
+    : md`⚠️ *Remedies*: no worker is alive that carries them out (${lastHeard(workforce)}). What is approved waits, and expires.`;
+}
+
+function lastHeard({ lastSeenMs }: Workforce): Mrkdwn {
+  return lastSeenMs === null ? md`none was ever heard of` : md`the last one was heard of ${plain(duration(lastSeenMs))} ago`;
+}
 
 async function runLine(id: string, cluster: string, services: Services): Promise<Mrkdwn> {
   const { runs } = services.stores(cluster);
