@@ -12,50 +12,23 @@ export function createMetrics(queues: (() => Promise<readonly QueueState[]>) | n
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const runs = new Counter({
-    name: 'netcheck_runs_total',
-    help: 'Runs that ended, by how',
-    labelNames: ['cluster', 'outcome'],
-    registers,
-  });
-  const phases = new Histogram({
-    name: 'netcheck_run_phase_seconds',
-    help: 'How long the phases of runs took',
-    labelNames: ['cluster', 'phase'],
-    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120],
-    registers,
-  });
-  const verdicts = new Counter({
-    name: 'netcheck_verdicts_total',
-    help: 'Verdicts, by status and lowest failing layer',
-    labelNames: ['cluster', 'status', 'layer'],
-    registers,
-  });
-  const findings = new Counter({
-    name: 'netcheck_findings_total',
-    help: 'Causes and risks in verdicts, by code',
-    labelNames: ['cluster', 'kind', 'code'],
-    registers,
-  });
-  const agents = new Counter({
-    name: 'netcheck_agent_errors_total',
-    help: 'Agents that could not be used, or not to the end',
-    labelNames: ['cluster', 'kind'],
-    registers,
-  });
-  const remedies = new Counter({
-    name: 'netcheck_remedies_total',
-    help: 'Remedies that were carried out or refused, by outcome',
-    labelNames: ['cluster', 'remedy', 'outcome'],
-    registers,
-  });
-  const slack = new Histogram({
-    name: 'netcheck_slack_call_seconds',
-    help: "Calls of Slack's Web API, by result",
-    labelNames: ['method', 'result'],
-    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers,
-  });
+  const counter = <T extends string>(name: string, help: string, ...labelNames: T[]) =>
+    new Counter({ name: `netcheck_${name}_total`, help, labelNames, registers });
+  const seconds = <T extends string>(name: string, help: string, most: number, ...labelNames: T[]) =>
+    new Histogram({
+      name: `netcheck_${name}_seconds`,
+      help,
+      labelNames,
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120].filter((bucket) => bucket <= most),
+      registers,
+    });
+  const runs = counter('runs', 'Runs that ended, by how', 'cluster', 'outcome');
+  const phases = seconds('run_phase', 'How long the phases of runs took', 120, 'cluster', 'phase');
+  const verdicts = counter('verdicts', 'Verdicts, by status and lowest failing layer', 'cluster', 'status', 'layer');
+  const findings = counter('findings', 'Causes and risks in verdicts, by code', 'cluster', 'kind', 'code');
+  const agents = counter('agent_errors', 'Agents that could not be used, or not to the end', 'cluster', 'kind');
+  const remedies = counter('remedies', 'Remedies that were carried out or refused, by outcome', 'cluster', 'remedy', 'outcome');
+  const slack = seconds('slack_call', "Calls of Slack's Web API, by result", 10, 'method', 'result');
   if (queues !== null) countQueues(queues, registers);
   return {
     contentType: registry.contentType,

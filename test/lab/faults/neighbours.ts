@@ -1,6 +1,6 @@
 import type { Handle } from '../handle.ts';
 import { CLUSTER, hasDynamicNeighbours, RACK } from '../topology.ts';
-import { type Fault, failedBy } from './fault.ts';
+import { type At, type Fault, failedBy } from './fault.ts';
 import { expectPackets, ping, tcp } from './packets.ts';
 import { otherNode, podIp } from './where.ts';
 
@@ -18,17 +18,9 @@ function stale(name: string, title: string, state: 'reachable' | 'permanent'): F
     placement: 'pair',
     async inject(lab, at) {
       const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
-      const saved = {
-        own: await describeEntry(lab, node.name, peer.ip),
-        peers: await describeEntry(lab, peer.name, node.ip),
-        reachable: await lab.sh(node.name, 'ip ntable show name arp_cache dev eth0'),
-        peersReachable: await lab.sh(peer.name, 'ip ntable show name arp_cache dev eth0'),
-      };
+      const saved = await describeBoth(lab, at);
       // The peer must ask for nobody: every question of its own is heard by all and would correct the entry.
-      const known = hasDynamicNeighbours(lab.topology)
-        ? [...lab.topology.nodes.filter(({ name: other }) => other !== peer.name), RACK.controlPlane, RACK.gateway, RACK.resolver]
-        : [node];
-      await lab.sh(peer.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
+      await asksNobody(lab, peer.name, node);
       await lab.sh(node.name, entry(peer.ip, OLD_MAC, state));
       return saved;
     },
@@ -42,11 +34,7 @@ function stale(name: string, title: string, state: 'reachable' | 'permanent'): F
         fail: [ping(at.node, lab.node(at.peer).ip), ping(at.peer, lab.node(at.node).ip)],
       });
     },
-    async heal(lab, at, saved) {
-      const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
-      await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
-      await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
-    },
+    heal: restoreBoth,
     expects: (_lab, at) =>
       failedBy('stale-neighbour', 'L2', at, { nodes: [at.node, at.peer], mentions: [OLD_MAC], lost: 'from-peer' }),
   };
@@ -57,10 +45,31 @@ function entry(ip: string, mac: string, state: string): string {
 ip neigh replace ${ip} lladdr ${mac} dev eth0 nud ${state}`;
 }
 
-/** What `ip neigh` says of an entry, or nothing. */
-function describeEntry(lab: Handle, node: string, ip: string): Promise<string> {
-  return lab.sh(node, `ip neigh show to ${ip} dev eth0`);
+/** Gives a node an entry for everybody on the link, or for its peer where entries are permanent, so that it asks for nobody. */
+async function asksNobody(lab: Handle, node: string, peer: { readonly ip: string; readonly mac: string }): Promise<void> {
+  const known = hasDynamicNeighbours(lab.topology)
+    ? [...lab.topology.nodes.filter(({ name }) => name !== node), RACK.controlPlane, RACK.gateway, RACK.resolver]
+    : [peer];
+  await lab.sh(node, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
 }
+
+/** What `ip neigh` says of the entries of two nodes for each other, or nothing, and how long theirs count as reachable. */
+async function describeBoth(lab: Handle, { node, peer }: At) {
+  const describe = (name: string, ip: string): Promise<string> => lab.sh(name, `ip neigh show to ${ip} dev eth0`);
+  const table = (name: string): Promise<string> => lab.sh(name, 'ip ntable show name arp_cache dev eth0');
+  return {
+    own: await describe(node, lab.node(peer).ip),
+    peers: await describe(peer, lab.node(node).ip),
+    reachable: await table(node),
+    peersReachable: await table(peer),
+  };
+}
+
+const restoreBoth: Fault['heal'] = async (lab, at, saved) => {
+  const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
+  await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
+  await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
+};
 
 async function restore(lab: Handle, node: string, ip: string, mac: string, before: string, ntable: string): Promise<void> {
   const reachable = /base_reachable (\d+)/.exec(ntable)?.[1] ?? '30000';
@@ -95,12 +104,7 @@ export const addressConflict: Fault = {
   placement: 'pair',
   async inject(lab, at) {
     const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
-    const saved = {
-      own: await describeEntry(lab, node.name, peer.ip),
-      peers: await describeEntry(lab, peer.name, node.ip),
-      reachable: await lab.sh(node.name, 'ip ntable show name arp_cache dev eth0'),
-      peersReachable: await lab.sh(peer.name, 'ip ntable show name arp_cache dev eth0'),
-    };
+    const saved = await describeBoth(lab, at);
     await lab.sh(
       'rack',
       `ip netns add twin
@@ -120,10 +124,7 @@ table netdev twin {
 END`,
     );
     // Nobody may ask for anybody else: every question is heard by all and settles who has which entry.
-    const known = hasDynamicNeighbours(lab.topology)
-      ? [...lab.topology.nodes.filter(({ name }) => name !== node.name), RACK.controlPlane, RACK.gateway, RACK.resolver]
-      : [peer];
-    await lab.sh(node.name, known.map(({ ip, mac }) => entry(ip, mac, 'reachable')).join('\n'));
+    await asksNobody(lab, node.name, peer);
     await lab.sh(peer.name, entry(node.ip, TWIN_MAC, 'reachable'));
     return saved;
   },
@@ -138,10 +139,8 @@ END`,
     });
   },
   async heal(lab, at, saved) {
-    const [node, peer] = [lab.node(at.node), lab.node(at.peer)];
     await lab.sh('rack', 'nft delete table netdev twin\nip link del twin\nip netns del twin');
-    await restore(lab, node.name, peer.ip, peer.mac, saved['own'] ?? '', saved['reachable'] ?? '');
-    await restore(lab, peer.name, node.ip, node.mac, saved['peers'] ?? '', saved['peersReachable'] ?? '');
+    await restoreBoth(lab, at, saved);
   },
   expects: (_lab, at) =>
     failedBy('address-conflict', 'L2', at, {

@@ -2,7 +2,7 @@ import { fdbBatch, overlayBatch } from '../build.ts';
 import type { Handle } from '../handle.ts';
 import { CLUSTER } from '../topology.ts';
 import { type At, type Fault, failedBy } from './fault.ts';
-import { expectPackets, ping } from './packets.ts';
+import { aroundPair, expectPackets, ping } from './packets.ts';
 import { otherNode, podIp } from './where.ts';
 
 /** The overlay of a node is dead in both directions, the network below it is not. */
@@ -105,12 +105,8 @@ function entryFault(
       return {};
     },
     async prove(lab, at) {
-      const third = otherNode(lab, at.node, at.peer);
       await expectPackets(lab, {
-        pass: [
-          ping(at.node, lab.node(at.peer).ip),
-          ...(third === null ? [] : [ping(at.node, lab.node(third).bridgeIp), ping(third, lab.node(at.peer).bridgeIp)]),
-        ],
+        pass: aroundPair(lab, at),
         fail: [ping(at.node, lab.node(at.peer).bridgeIp), ping(at.peer, lab.node(at.node).bridgeIp)],
       });
     },

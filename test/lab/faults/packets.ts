@@ -1,4 +1,6 @@
 import type { Handle, Place } from '../handle.ts';
+import type { At } from './fault.ts';
+import { otherNode } from './where.ts';
 
 /** Something that is sent in a lab to see whether it arrives. */
 export type Packet =
@@ -19,6 +21,13 @@ export function tcp(from: Place, to: string, port: number): Packet {
 /** A DNS query for an A record, over UDP. Only an answer without an error counts. */
 export function dns(from: Place, to: string, name = 'kubernetes.default.svc.cluster.local'): Packet {
   return { kind: 'dns', from, to, name };
+}
+
+/** What passes when only the two nodes' pods, or the bridges in front of them, are cut off from each other. */
+export function aroundPair(lab: Handle, { node, peer }: At): Packet[] {
+  const third = otherNode(lab, node, peer);
+  const around = third === null ? [] : [ping(node, lab.node(third).bridgeIp), ping(third, lab.node(peer).bridgeIp)];
+  return [ping(node, lab.node(peer).ip), ...around];
 }
 
 /** Sends all of them at once; throws unless all of `pass` get through and none of `fail` does. */

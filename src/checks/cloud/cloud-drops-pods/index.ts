@@ -4,7 +4,7 @@ import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Node } from '../../../model/inventory.ts';
 import type { PacketMatch } from '../../../model/packet.ts';
-import { type Draft, defineCheck, ok, type Parsed, type Probed } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { firstIPv4 } from '../../kit/cidr.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { networkOf } from '../../kit/node-network.ts';
@@ -36,10 +36,7 @@ export const cloudDropsPods = defineCheck({
   },
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES },
-  parse: ({ addresses }): Parsed<Facts> => {
-    const links = parseLinks(addresses);
-    return links.outcome === 'ok' ? ok({ links: links.facts }) : links;
-  },
+  parse: ({ addresses }) => allParsed<Facts>({ links: parseLinks(addresses) }),
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) => {
     // Through a tunnel nobody on the way sees the addresses of pods.
     const networks = [...facts].map(([node, { links }]) => networkOf(inventory, node, links));

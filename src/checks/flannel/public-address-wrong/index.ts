@@ -3,7 +3,7 @@ import { nodeEntity } from '../../../model/entity.ts';
 import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, hostPlace, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
-import { type Draft, defineCheck, ok, type Parsed, type Probed } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { annotationName, type FlannelNode, flannelNodes, restartFlannel } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { ADDRESSES } from '../../kit/readings.ts';
@@ -27,10 +27,7 @@ export const publicAddressWrong = defineCheck({
   },
   params: z.strictObject({}),
   collect: { addresses: ADDRESSES },
-  parse: ({ addresses }): Parsed<Facts> => {
-    const links = parseLinks(addresses);
-    return links.outcome === 'ok' ? ok({ links: links.facts }) : links;
-  },
+  parse: ({ addresses }) => allParsed<Facts>({ links: parseLinks(addresses) }),
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) => {
     const flannel = flannelNodes(inventory);
     const shared = [...Map.groupBy(flannel, ({ publicIp }) => publicIp).values()].filter(({ length }) => length > 1);
