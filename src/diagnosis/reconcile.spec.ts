@@ -89,6 +89,16 @@ test('a success of the same class over the same hop contradicts a finding', () =
   expect(risks).toEqual([rumour]);
 });
 
+test('an answer of one of several endpoints contradicts only what would have stopped each of them', () => {
+  const backs = ['10.28.0.11', '10.28.0.12'].map((src) => ({ src }));
+  const filter = (...harms: readonly PacketMatch[]): Finding =>
+    finding('filter', [{ place: 'node/node-4', point: 'rp-filter', dev: 'eth0' }], harms);
+  // CoreDNS is on the first two nodes: what comes back from the other one passes the same hop.
+  for (const back of backs) expect(codes(judge([faultOf(filter(back))], [filter(back)]).causes)).toEqual(['filter']);
+  const [first = {}] = backs;
+  expect(codes(judge([faultOf(filter(first))], [filter(...backs)]).causes)).toEqual([]);
+});
+
 test('what was inferred is not told where what was read explains the same', () => {
   const { causes, risks } = judge(
     [faultOf(forwarding)],

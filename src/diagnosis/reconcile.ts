@@ -143,18 +143,20 @@ function createWitnesses(judged: readonly Judged[], trace: Tracer): Witnesses {
   };
 }
 
-/** A success of the same class of packets over the same hop contradicts what stops all of them; nothing, what stops some. */
+/**
+ * A success of the same class of packets over the same hop contradicts what stops all of them; nothing, what stops some. One
+ * that had several ways to go contradicts what would have stopped it on each.
+ */
 function isContradicted(finding: Finding, witnesses: Witnesses, harmsStep: HarmsStep): boolean {
   if (finding.partial) return false;
   const places = [...new Set(finding.at.map(({ place }) => place))];
   // An error shows that packets pass, not that the process which answered with it is in order.
   const isOfService = isOfProcess(finding);
-  return witnesses
-    .of(places)
-    .some(
-      ({ probe, meaning }) =>
-        !(isOfService && meaning === 'error') && witnesses.trace(probe).sure.some((step) => harmsStep(finding, step)),
-    );
+  return witnesses.of(places).some(({ probe, meaning }) => {
+    if (isOfService && meaning === 'error') return false;
+    const { ways } = witnesses.trace(probe);
+    return ways.length > 0 && ways.every((steps) => steps.some((step) => harmsStep(finding, step)));
+  });
 }
 
 /** The smallest sets among the causes, where there is more than one; else nothing. */

@@ -13,8 +13,16 @@ export type PacketClass = string;
 /** A suspect: one hop, for one class of packets. Suspects with the same key are the same. */
 export type Suspect = { readonly key: string; readonly hop: Hop; readonly packetClass: PacketClass };
 
-/** Every step of a probe's paths; `sure` are those that every alternative takes, hence what a success acquits. */
-export type Trace = { readonly any: readonly Step[]; readonly sure: readonly Step[]; readonly paths: Paths };
+/**
+ * Every step of a probe's paths; `ways` are its alternatives, there and back; `sure` are the steps at hops that every one of
+ * them takes, hence what a success acquits, but for what tells their packets apart: the addresses.
+ */
+export type Trace = {
+  readonly any: readonly Step[];
+  readonly ways: readonly (readonly Step[])[];
+  readonly sure: readonly Step[];
+  readonly paths: Paths;
+};
 
 /** Points that can tell packets apart by protocol and port; for a route, policy rules do. */
 const FILTERS: ReadonlySet<Point> = new Set([
@@ -46,7 +54,8 @@ export function createTracer(pathsOf: (probe: Probe) => Paths): (probe: Probe) =
     const paths = pathsOf(probe);
     const any = [...paths.request.flat(), ...paths.reply.flat()];
     const sure = [...paths.request, ...paths.reply].length > 2 ? common(paths) : any;
-    const trace = { any, sure, paths };
+    const ways = paths.request.map((steps, index) => [...steps, ...(paths.reply[index] ?? [])]);
+    const trace = { any, ways, sure, paths };
     known.set(probe.id, trace);
     return trace;
   };
