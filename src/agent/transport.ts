@@ -10,6 +10,11 @@ export type Transport = (to: Pick<Exchange, 'ip' | 'port'>, dialogue: Dialogue, 
 
 export const TIMED_OUT: Answer = { result: 'TIMEOUT', detail: '' };
 
+/** On a starved node the timer comes late, and so may the answer: what has come by then is heard first. */
+function deadline(finish: (result: Answer) => void, timeoutMs: number): NodeJS.Timeout {
+  return setTimeout(() => setImmediate(finish, TIMED_OUT), timeoutMs);
+}
+
 /** From this process's own network namespace. */
 export const fromHere: Transport = (to, dialogue, timeoutMs) =>
   dialogue.transport === 'tcp' ? overTcp(to, dialogue, timeoutMs) : overUdp(to, dialogue, timeoutMs);
@@ -24,7 +29,7 @@ const overTcp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
       socket.resetAndDestroy();
       resolve(result);
     };
-    const timer = setTimeout(finish, timeoutMs, TIMED_OUT);
+    const timer = deadline(finish, timeoutMs);
     socket.once('connect', () => {
       if (request === null) finish({ result: 'ok', detail: '' });
       else socket.write(request);
@@ -51,7 +56,7 @@ const overUdp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
       resolve(result);
     };
     const fail = (error: NodeJS.ErrnoException): void => finish(failed(error.code ?? 'ERROR', error.message));
-    const timer = setTimeout(finish, timeoutMs, TIMED_OUT);
+    const timer = deadline(finish, timeoutMs);
     socket.on('error', fail);
     socket.on('message', (message) => {
       const result = judge(message);
@@ -93,7 +98,7 @@ export function fromInside(enter: readonly string[], processes: Processes): Tran
         }
         resolve(result);
       };
-      const timer = setTimeout(finish, timeoutMs, TIMED_OUT);
+      const timer = deadline(finish, timeoutMs);
       child.stdin.on('error', () => {});
       // With nothing to say, the end of the input makes socat close the connection that it has made, and end with 0.
       if (request === null) child.stdin.end();
