@@ -1,4 +1,5 @@
 import type { Host } from '../src/remedies/remedy.ts';
+import type { Stage } from './netns/stage.ts';
 
 /**
  * A place where remedies act that says what a test has it say: the output of each command, by its words, and the texts of
@@ -20,5 +21,17 @@ export function fakeHost(
       },
       readText: async (path) => texts[path] ?? null,
     },
+  };
+}
+
+/** A place where remedies act that is a network namespace of a stage: commands run there, and there are no files. */
+export function stageHost(stage: Stage, namespace: string): Host {
+  return {
+    async run(argv) {
+      const { exitCode, stdout, stderr } = await stage.run(namespace, argv);
+      if (exitCode !== 0) throw new Error(`${argv.join(' ')}: exit status ${exitCode} ${stderr.trim()}`);
+      return stdout;
+    },
+    readText: async () => null,
   };
 }

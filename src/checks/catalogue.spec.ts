@@ -31,7 +31,6 @@ const PROBE_HEADINGS = ['What a failure says', 'False positives', 'Source'];
 const REMEDIES_TO_COME = new Set([
   'disable-tx-checksum',
   'kill-process',
-  'delete-filter-rule',
   'delete-kube-rules',
   'delete-neighbour',
   'raise-neighbour-limits',

@@ -1,3 +1,4 @@
+import { deleteFilterRule } from './delete-filter-rule/index.ts';
 import { flushNeighbour } from './flush-neighbour/index.ts';
 import type { AnyRemedy } from './remedy.ts';
 import { restartFlannel } from './restart-flannel/index.ts';
@@ -8,4 +9,5 @@ export const REMEDIES: Readonly<Record<string, AnyRemedy>> = {
   'set-ip-forward': setIpForward,
   'flush-neighbour': flushNeighbour,
   'restart-flannel': restartFlannel,
+  'delete-filter-rule': deleteFilterRule,
 };

@@ -13,7 +13,7 @@ export function deleteRuleOffer(node: string, rule: RuleRef): RemedyOffer | unde
       table: tableName(rule),
       chain: rule.chain,
       rule: rule.text,
-      ...(rule.handle === undefined ? {} : { handle: String(rule.handle) }),
+      ...(rule.handle === undefined ? { number: String(rule.number) } : { handle: String(rule.handle) }),
     },
   };
 }

@@ -1,3 +1,4 @@
+import { isObject } from '../../../model/nft-text.ts';
 import { addressKey, prefixSpan } from './address.ts';
 import {
   CT_STATE,
@@ -14,7 +15,6 @@ import {
   type Test,
   type Value,
 } from './ast.ts';
-import { isObject } from './nft-text.ts';
 
 /*
  * The comparisons of `nft -j`: what the left side reads from a packet, and the values on the right.

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { type Expression, isObject, ruleText } from '../../../model/nft-text.ts';
 import { type Base, type Chain, HOOKS, type Rule, type SetMark, type Step, type Table, type Verdict } from './ast.ts';
 import { PASSING_TARGETS } from './iptables-save.ts';
 import { ALL_BITS, type Context, matches, readComparison, readLeft, readRow, UNREADABLE } from './nft-compare.ts';
-import { type Expression, isObject, ruleText } from './nft-text.ts';
 
 const Named = { family: z.enum(['ip', 'ip6', 'inet', 'arp', 'bridge', 'netdev']), table: z.string(), name: z.string() };
 const Flags = z.union([z.string(), z.array(z.string())]).optional();

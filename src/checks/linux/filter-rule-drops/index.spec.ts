@@ -53,7 +53,7 @@ test('a REJECT ahead of everything in FORWARD of iptables-nft', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule, number: '1' },
       },
     },
   ]);
@@ -75,7 +75,11 @@ test('a REJECT in iptables-legacy, where kube-proxy’s rules are in iptables-nf
           text: `${rule} (iptables-legacy, filter table, rule 1), 0 packets so far`,
         },
       ],
-      remedy: { id: 'delete-filter-rule', node: 'node-2', params: { system: 'legacy', table: 'filter', chain: 'FORWARD', rule } },
+      remedy: {
+        id: 'delete-filter-rule',
+        node: 'node-2',
+        params: { system: 'legacy', table: 'filter', chain: 'FORWARD', rule, number: '1' },
+      },
     },
   ]);
 });
@@ -124,7 +128,7 @@ test('the tunnel’s port in INPUT', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'INPUT', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'INPUT', rule, number: '1' },
       },
     },
   ]);
@@ -150,7 +154,7 @@ test('filtered pings are told, but are no reason for alarm', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'INPUT', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'INPUT', rule, number: '1' },
       },
     },
   ]);
@@ -197,7 +201,7 @@ test('a rule that drops by chance loses some packets', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule, number: '1' },
       },
     },
   ]);
@@ -224,7 +228,7 @@ test('a list that no rule listing shows makes a suspect, not a culprit', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'FORWARD', rule, number: '1' },
       },
     },
   ]);
@@ -249,7 +253,7 @@ test('one port of one pod, in the mangle table: nothing else is accused', () => 
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'mangle', chain: 'FORWARD', rule },
+        params: { system: 'iptables-nft', table: 'mangle', chain: 'FORWARD', rule, number: '1' },
       },
     },
   ]);

@@ -173,7 +173,7 @@ test('a chain that nothing known makes, and that eats packets', () => {
       remedy: {
         id: 'delete-filter-rule',
         node: 'node-2',
-        params: { system: 'iptables-nft', table: 'filter', chain: 'QAX_FORWARD', rule },
+        params: { system: 'iptables-nft', table: 'filter', chain: 'QAX_FORWARD', rule, number: '1' },
       },
     },
   ]);
