@@ -104,12 +104,27 @@ function settingsTables(): string {
     .map(([name, part]) => {
       const isByName = typeof part.additionalProperties === 'object';
       const fields = (isByName ? part.additionalProperties.properties : part.properties) ?? {};
-      const rows = Object.entries(fields).map(
-        ([key, field]) => `| \`${key}\` | ${valuesOf(field)} | ${defaultOf(field)} | ${field.description ?? ''} |`,
-      );
-      return `### ${isByName ? `${name}.NAME` : name}\n\n${part.description ?? ''}\n\n${table(['key', 'value', 'default', 'meaning'], rows)}`;
+      const title = isByName ? `${name}.NAME` : name;
+      return [
+        settingsTable(title, part.description, fields),
+        ...Object.entries(fields).flatMap(([key, field]) => innerTable(`${title}.${key}`, field)),
+      ].join('\n');
     })
     .join('\n');
+}
+
+function settingsTable(title: string, about: string | undefined, fields: Readonly<Record<string, Schema>>): string {
+  const rows = Object.entries(fields).map(
+    ([key, field]) => `| \`${key}\` | ${valuesOf(field)} | ${defaultOf(field)} | ${field.description ?? ''} |`,
+  );
+  return `### ${title}\n\n${about ?? ''}\n\n${table(['key', 'value', 'default', 'meaning'], rows)}`;
+}
+
+/** A table of its own for a setting that is a list of mappings, or a mapping of more than people. */
+function innerTable(title: string, field: Schema): readonly string[] {
+  const { items, properties = items?.properties } = field;
+  if (properties === undefined || Object.keys(properties).join() === 'users,groups') return [];
+  return [settingsTable(items === undefined ? title : `${title}, each`, field.description, properties)];
 }
 
 /** What may be written as the value of a setting, in words. */
@@ -118,7 +133,10 @@ function valuesOf({ type, const: only, enum: words, minimum, maximum, items, any
   if (anyOf !== undefined) return anyOf.map(valuesOf).join(' or ');
   if (only !== undefined) return `\`${only}\``;
   if (properties !== undefined) return `{${Object.keys(properties).join(', ')}}`;
-  if (type === 'array') return `list of ${items?.type === 'string' ? 'ids' : 'values'}`;
+  if (type === 'array') {
+    if (items?.enum !== undefined) return `list of ${items.enum.map((word) => `\`${word}\``).join(', ')}`;
+    return `list of ${items?.type === 'string' ? 'ids' : items?.properties === undefined ? 'values' : 'mappings'}`;
+  }
   if (type === 'string') return 'text';
   if (type === 'boolean') return '`true` or `false`';
   const most = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? '' : ` to ${maximum}`;
@@ -128,7 +146,8 @@ function valuesOf({ type, const: only, enum: words, minimum, maximum, items, any
 function defaultOf({ default: value }: Schema): string {
   if (value === undefined) return '';
   if (typeof value !== 'object') return `\`${value}\``;
-  return Array.isArray(value) ? 'none' : 'nobody';
+  if (!Array.isArray(value)) return 'users' in value ? 'nobody' : '';
+  return value.length === 0 ? 'none' : value.length > 3 ? 'all' : value.join(', ');
 }
 
 function environmentTable(): string {

@@ -25,7 +25,16 @@ test('the smallest file gives a complete configuration with safe defaults', () =
     },
     redis: { url: 'redis://127.0.0.1:6379' },
     clusters: { prod: { agentNamespace: 'netcheck-agents' } },
-    access: { diagnose: 'members', request: 'members', approve: { users: [], groups: [] }, selfApproval: false },
+    access: {
+      diagnose: 'members',
+      request: 'members',
+      approve: { users: [], groups: [] },
+      approvals: 1,
+      selfApproval: false,
+      quiet: [],
+      rules: [],
+      breakGlass: { enabled: false, people: { users: [], groups: [] } },
+    },
     ops: { host: '127.0.0.1' },
     limits: { runsPerUser: 3, runsPerCluster: 20, digestsPerChannel: 5 },
     timeouts: { acceptMs: 2_000, runMs: 120_000, queuedMs: 600_000, approveMs: 900_000, startMs: 120_000, remedyMs: 120_000 },
@@ -126,6 +135,58 @@ test.each([
     'a number out of range',
     'slack: {port: 70000}\nclusters: {prod: {}}',
     ['netcheck.yaml:1:15: slack.port has to be at most 65535, not 70000'],
+  ],
+  [
+    'a rule about what there is not',
+    'clusters: {prod: {}}\naccess:\n  rules:\n    - clusters: [prd]\n      remedies: [flush-neighbor]\n      approvals: 2',
+    [
+      'netcheck.yaml:4:18: access.rules.0.clusters.0 is no configured cluster: did you mean "prod"?',
+      'netcheck.yaml:5:18: access.rules.0.remedies.0 is no remedy: did you mean "flush-neighbour"?',
+    ],
+  ],
+  [
+    'a key of a rule',
+    'clusters: {prod: {}}\naccess:\n  rules:\n    - risks: [high]\n      approvals: 3\n      risk: []',
+    [
+      'netcheck.yaml:4:7: access.rules.0.risks is not known; did you mean "risk"?',
+      'netcheck.yaml:5:18: access.rules.0.approvals has to be at most 2, not 3',
+      'netcheck.yaml:6:13: access.rules.0.risk needs at least 1 item',
+    ],
+  ],
+  [
+    'rules that decide nothing, never apply, or are no exceptions',
+    'clusters: {prod: {}}\naccess:\n  rules:\n    - risk: [high]\n    - risk: [medium, high]\n      approvals: 2\n    - risk: [high]\n      approvals: 1\n    - selfApproval: true\n    - risk: [low]\n      diagnose: members',
+    [
+      'netcheck.yaml:4:7: access.rules.0 decides nothing: give it at least one of diagnose, request, approve, approvals, selfApproval, quiet',
+      'netcheck.yaml:8:18: access.rules.2.approvals never applies: access.rules.1.approvals is about all of it and comes first. Move this rule up',
+      'netcheck.yaml:9:7: access.rules.3 is about everything: put it into "access" itself, or say which clusters, channels, remedies or risk classes it is about',
+      'netcheck.yaml:11:17: access.rules.4.diagnose can never apply: a diagnosis has no remedy. Put it into a rule without "remedies" and "risk"',
+    ],
+  ],
+  [
+    'more approvals than approvers',
+    'clusters: {prod: {}}\naccess:\n  approvals: 2\n  approve: {users: [U0123456789]}\n  breakGlass: {enabled: true}',
+    [
+      'netcheck.yaml:3:14: access.approvals asks for 2 people, but only 1 may approve: list more under "approve"',
+      'netcheck.yaml:5:15: access.breakGlass is enabled, but nobody may: list "people", or leave it off',
+    ],
+  ],
+  [
+    'quiet hours that cannot be',
+    'clusters: {prod: {}}\naccess:\n  quiet:\n    - {days: [mo], from: 8:00, to: 25:00, zone: Berlin}\n    - {from: 24:00}',
+    [
+      'netcheck.yaml:4:15: access.quiet.0.days.0 has to be "mon" or "tue" or "wed" or "thu" or "fri" or "sat" or "sun", not the text "mo"',
+      'netcheck.yaml:4:26: access.quiet.0.from has to be a time of day such as "18:30", not the text "8:00"',
+      'netcheck.yaml:4:36: access.quiet.0.to has to be a time of day such as "18:30", at most "24:00", not the text "25:00"',
+      'netcheck.yaml:4:49: access.quiet.0.zone has to be an IANA time zone such as "Europe/Berlin", not the text "Berlin"',
+      'netcheck.yaml:5:7: access.quiet.1.zone is missing: has to be text',
+      'netcheck.yaml:5:14: access.quiet.1.from has to be a time of day such as "18:30", not the text "24:00"',
+    ],
+  ],
+  [
+    'quiet hours of no length',
+    'clusters: {prod: {}}\naccess:\n  quiet:\n    - {from: 08:00, to: 08:00, zone: Europe/Berlin}',
+    ['netcheck.yaml:4:7: access.quiet.0 begins and ends at the same time: for whole days leave out "from" and "to"'],
   ],
   ['no YAML', 'slack: {}\nslack: {}\nclusters: {prod: {}}', ['netcheck.yaml:2:1: is not YAML: Map keys must be unique']],
   [

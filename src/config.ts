@@ -1,38 +1,11 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { Access, accessProblems, ChannelId, ClusterName } from './access.ts';
 import { nearNames } from './model/near-names.ts';
 import { fail, ok, type Result } from './model/result.ts';
 
-const ClusterName = z
-  .string()
-  .regex(
-    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
-    'has to be lower-case letters, digits and hyphens, at most 63, such as "prod-eu"',
-  );
-const ChannelId = z
-  .string()
-  .regex(/^[CDG][A-Z0-9]{5,}$/, 'has to be a channel id such as "C0123456789" (not a name: open the channel\'s details)');
-const UserId = z
-  .string()
-  .regex(/^[UW][A-Z0-9]{5,}$/, 'has to be a user id such as "U0123456789" (not a name: open the profile, "Copy member ID")');
-const GroupId = z.string().regex(/^S[A-Z0-9]{5,}$/, 'has to be a user group id such as "S0123456789"');
 const Milliseconds = z.int().min(1).max(86_400_000);
-
-const People = z
-  .strictObject({
-    users: z.array(UserId).default([]).describe('Slack user ids.'),
-    groups: z.array(GroupId).default([]).describe('Slack user group ids; everybody in one of them.'),
-  })
-  .describe('People: those listed, and the members of the user groups listed. Empty means nobody.');
-export type People = z.infer<typeof People>;
-
-const PeopleOrMembers = z
-  .union([z.literal('members'), People])
-  .describe('"members" for every full member of the workspace, or people by user id and user group id.');
-export type PeopleOrMembers = z.infer<typeof PeopleOrMembers>;
-
-const NOBODY: People = { users: [], groups: [] };
 
 /** A cluster that netcheck serves. */
 export const ClusterConfig = z.strictObject({
@@ -93,20 +66,9 @@ export const FileConfig = z.strictObject({
       'The queue and the memory. Redis has to run with appendonly yes, appendfsync always and maxmemory-policy noeviction.',
     ),
   clusters: z.record(ClusterName, ClusterConfig).describe('The clusters, by name.'),
-  access: z
-    .strictObject({
-      diagnose: PeopleOrMembers.default('members').describe('Who may start and cancel a diagnosis.'),
-      request: PeopleOrMembers.default('members').describe('Who may request a remedy. Requesting changes nothing.'),
-      approve: People.default(NOBODY).describe('Who may approve a remedy that somebody else requested. Empty means nobody.'),
-      selfApproval: z
-        .boolean()
-        .default(false)
-        .describe(
-          'Whether an approver may approve what they requested themselves, with a typed reason that stands out in the audit.',
-        ),
-    })
-    .prefault({})
-    .describe('Who may do what. Guests, bots, deactivated users and users of other organisations may do nothing.'),
+  access: Access.prefault({}).describe(
+    'Who may do what. Guests, bots, deactivated users and users of other organisations may do nothing.',
+  ),
   limits: z
     .strictObject({
       runsPerUser: z.int().min(1).default(3).describe('Unfinished runs that one person may have at once, per cluster.'),
@@ -289,6 +251,7 @@ function contradictions(config: FileConfig, role: Role, root: Node | null, lines
       );
     }
   }
+  for (const { path, message } of accessProblems(config.access, Object.keys(config.clusters))) add(['access', ...path], message);
   const url = new URL(config.redis.url);
   if (url.password !== '') add(['redis', 'url'], 'contains a password: put it into NETCHECK_REDIS_PASSWORD');
   return problems;
@@ -438,6 +401,7 @@ function keysAt(path: readonly PropertyKey[]): string[] {
 function childOf(schema: unknown, key: string): unknown {
   if (schema instanceof z.ZodObject) return schema.shape[key];
   if (schema instanceof z.ZodRecord) return schema.valueType;
+  if (schema instanceof z.ZodArray) return schema.element;
   return undefined;
 }
 

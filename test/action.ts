@@ -38,17 +38,21 @@ export function makeAction(change: Partial<Omit<Action, 'digest' | 'approvals'>>
     cluster: 'lab',
     requestedBy: { user: 'U1', team: 'T1' },
     requestedAt: 1_000,
+    approvalsNeeded: 1,
     ...change,
   };
   return { ...content, approvals: [], digest: digestOf(content) };
 }
 
-/** The action with the approval of somebody, signed as the bot signs it. `expiresAt` is milliseconds since the epoch. */
+/**
+ * The action with one more approval of somebody, signed as the bot signs it. `expiresAt` is milliseconds since the epoch.
+ */
 export function approved(
   action: Action,
   { privateKey }: Pick<ApprovalKeys, 'privateKey'>,
   expiresAt = Number.MAX_SAFE_INTEGER,
   by: Person = { user: 'U2', team: 'T1' },
+  breakGlass: string | null = null,
 ): Action {
-  return { ...action, approvals: [signApproval(action, by, expiresAt, privateKey)] };
+  return { ...action, approvals: [...action.approvals, signApproval(action, by, expiresAt, privateKey, breakGlass)] };
 }

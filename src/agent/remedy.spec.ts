@@ -230,6 +230,37 @@ const REFUSED: readonly (readonly [string, Action, unknown])[] = [
     approved(makeAction(), keys, NOW - 5 * 60_000 - 1),
     /^the approval has expired by this node's clock$/,
   ],
+  ['one approval of two', approved(makeAction({ approvalsNeeded: 2 }), keys), /^1 of the 2 approvals that this action needs are/],
+  [
+    'two approvals of the same person',
+    approved(approved(makeAction({ approvalsNeeded: 2 }), keys), keys, NOW + 1_000),
+    /^1 of the 2 approvals that this action needs are signed and still hold$/,
+  ],
+  [
+    'two approvals, one of which is forged',
+    approved(approved(makeAction({ approvalsNeeded: 2 }), keys), makeApprovalKeys(), NOW, { user: 'U3', team: 'T1' }),
+    /^1 of the 2 approvals that this action needs are signed and still hold$/,
+  ],
+  [
+    'two approvals, one of which has expired',
+    approved(approved(makeAction({ approvalsNeeded: 2 }), keys), keys, NOW - 5 * 60_000 - 1, { user: 'U3', team: 'T1' }),
+    /^1 of the 2 approvals that this action needs are signed and still hold$/,
+  ],
+  [
+    'fewer approvals asked for than when it was requested',
+    { ...approved(makeAction({ approvalsNeeded: 2 }), keys), approvalsNeeded: 1 },
+    /^the action is not the one that its digest/,
+  ],
+  [
+    'a broken glass that nobody signed',
+    { ...makeAction({ approvalsNeeded: 2 }), approvals: [{ ...approval, breakGlass: 'now' }] },
+    /^no approval of this action has/,
+  ],
+  [
+    'a risk that the remedy has not',
+    approved(makeAction({ riskClass: 'low' }), keys),
+    /^it was approved as low risk, which set-ip-forward is not$/,
+  ],
   ['a remedy that the agent has not', approved(makeAction({ remedy: 'reboot' }), keys), /^this agent knows no remedy reboot$/],
   ['a name of no remedy', approved(makeAction({ remedy: 'toString' }), keys), /^this agent knows no remedy toString$/],
   [
@@ -251,6 +282,14 @@ test.each(REFUSED)('refused before anything is touched: %s', async (_, action, r
 
 test('an approval that has just expired counts: the clocks of a node and of Redis differ', async () => {
   expect((await order(approved(makeAction(), keys, NOW - 5 * 60_000))).exitCode).toBe(0);
+});
+
+const two = approved(makeAction({ approvalsNeeded: 2 }), keys);
+test.each([
+  ['two approvals of two people', approved(two, keys, NOW, { user: 'U3', team: 'T1' })],
+  ['one that broke the glass', approved(makeAction({ approvalsNeeded: 2 }), keys, NOW, { user: 'U3', team: 'T1' }, 'now')],
+])('where two approvals are needed %s are enough', async (_, action) => {
+  expect((await order(action)).exitCode).toBe(0);
 });
 
 test('one valid approval among others is enough', async () => {

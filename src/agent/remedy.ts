@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync 
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
-import { type Action, approvalBytes, canonicalJson, digestOf } from '../model/remedy.ts';
+import { type Action, approvalBytes, canonicalJson, digestOf, neededOf } from '../model/remedy.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { RemedyOrder, type RemedyReport } from '../model/wire/remedy.ts';
 import { carryOut, type Ledger, type States } from '../remedies/carry-out.ts';
@@ -79,8 +79,11 @@ function refusalOf({ cluster, action }: RemedyOrder, { node, clock }: RemedyAgen
     return covers && verify(null, approvalBytes(approval), key, Buffer.from(signature, 'base64'));
   });
   if (valid.length === 0) return 'no approval of this action has a valid signature';
-  if (valid.every(({ expiresAt }) => expiresAt + CLOCK_SKEW_MS < clock())) return "the approval has expired by this node's clock";
-  return null;
+  const current = valid.filter(({ expiresAt }) => expiresAt + CLOCK_SKEW_MS >= clock());
+  if (current.length === 0) return "the approval has expired by this node's clock";
+  const people = new Set(current.map(({ by }) => by.user)).size;
+  const needed = neededOf(action, current);
+  return people < needed ? `${people} of the ${needed} approvals that this action needs are signed and still hold` : null;
 }
 
 /** The claims and the states of actions, as files on the host. */

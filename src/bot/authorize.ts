@@ -1,11 +1,16 @@
-import type { ClusterConfig, Config, PeopleOrMembers } from '../config.ts';
+import type { PeopleOrMembers } from '../access.ts';
+import type { ClusterConfig, Config } from '../config.ts';
 import { channelLink, code, joined, type Mrkdwn, md } from '../formatters/slack/markup.ts';
 import { fail, ok, type Result } from '../model/result.ts';
+import { type Decided, isNobody, type Policy, policyFor, type RemedyRef } from '../policy.ts';
 import type { Directory } from './directory.ts';
 import type { SlackFault } from './slack-api.ts';
 
-/** What somebody may want to do. `read` changes nothing and starts nothing. */
-export type Ability = 'read' | 'diagnose' | 'request' | 'approve';
+/**
+ * What somebody may want to do. `read` changes nothing and starts nothing; `break-glass` is to approve alone or in quiet
+ * hours, which takes the right to approve as well.
+ */
+export type Ability = 'read' | 'diagnose' | 'request' | 'approve' | 'break-glass';
 
 declare const granted: unique symbol;
 
@@ -19,6 +24,9 @@ export type Grant<A extends Ability> = {
   readonly team: string;
   readonly channel: string;
   readonly cluster: string;
+  /** The remedy that it was granted for, and what policy says about that. */
+  readonly about: RemedyRef | null;
+  readonly policy: Policy;
 };
 
 /** Who sent a request, as Slack signed it, and the cluster that it names; null for the channel's own. */
@@ -38,8 +46,15 @@ export type ChannelCheck = (
   channel: string,
 ) => Promise<{ readonly kind: 'ok' } | { readonly kind: 'refused' | 'unknown'; readonly why: Mrkdwn }>;
 
-/** Decides whether somebody may do something; a refusal is a sentence for them to read. */
-export type Authorize = <A extends Ability>(ability: A, caller: Caller) => Promise<Result<Grant<A>, Mrkdwn>>;
+/**
+ * Decides whether somebody may do something, with that remedy if it is about one; a refusal is a sentence for them to
+ * read.
+ */
+export type Authorize = <A extends Ability>(
+  ability: A,
+  caller: Caller,
+  about?: RemedyRef | null,
+) => Promise<Result<Grant<A>, Mrkdwn>>;
 
 /** Makes the check of channels: those that netcheck is in, and no organisation shares that is not allowed to. */
 export function createChannelCheck(config: Config, directory: Directory): ChannelCheck {
@@ -129,25 +144,46 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
     return ok(false);
   }
 
-  async function checkAbility(ability: Ability, user: string): Promise<Mrkdwn | null> {
+  async function checkAbility(ability: Ability, user: string, policy: Policy): Promise<Mrkdwn | null> {
     if (ability === 'read') return null;
-    const people = config.access[ability];
-    const may = await isAmong(people, user);
-    if (!may.ok) return couldNot(md`look up the user groups in ${code(`access.${ability}`)}`, may.error);
-    if (may.value) return null;
-    const empty = people !== 'members' && people.users.length + people.groups.length === 0;
-    if (empty) return md`Nobody may ${WORDS[ability]}: ${code(`access.${ability}`)} in netcheck.yaml is empty.`;
-    return md`You may not ${WORDS[ability]}: you are not listed in ${code(`access.${ability}`)} of netcheck.yaml.`;
+    if (ability !== 'break-glass') return checkPeople(ability, policy[ability], user);
+    const refusal = await checkPeople('approve', policy.approve, user);
+    if (refusal !== null) return refusal;
+    const { enabled, people } = config.access.breakGlass;
+    if (!enabled) return md`Nobody may break the glass: ${code('access.breakGlass.enabled')} in netcheck.yaml is off.`;
+    return checkPeople('break-glass', { value: people, from: 'access.breakGlass.people' }, user);
   }
 
-  return async <A extends Ability>(ability: A, caller: Caller) => {
+  async function checkPeople(
+    ability: Exclude<Ability, 'read'>,
+    { value: people, from }: Decided<PeopleOrMembers>,
+    user: string,
+  ): Promise<Mrkdwn | null> {
+    const may = await isAmong(people, user);
+    if (!may.ok) return couldNot(md`look up the user groups in ${code(from)}`, may.error);
+    if (may.value) return null;
+    if (isNobody(people)) return md`Nobody may ${WORDS[ability]}: ${code(from)} in netcheck.yaml is empty.`;
+    return md`You may not ${WORDS[ability]}: you are not listed in ${code(from)} of netcheck.yaml.`;
+  }
+
+  return async <A extends Ability>(ability: A, caller: Caller, about: RemedyRef | null = null) => {
     const [user, channel] = await Promise.all([checkUser(caller), checkChannel(caller.channel)]);
-    const refusal = user ?? (channel.kind === 'ok' ? null : channel.why) ?? (await checkAbility(ability, caller.user));
+    const refusal = user ?? (channel.kind === 'ok' ? null : channel.why);
     if (refusal !== null) return fail(refusal);
     const cluster = clusterOf(caller.channel, caller.cluster);
     if (!cluster.ok) return cluster;
+    const policy = policyFor(config.access, { cluster: cluster.value, channel: caller.channel, remedy: about });
+    const unable = await checkAbility(ability, caller.user, policy);
+    if (unable !== null) return fail(unable);
     // The only place where a grant comes from: `granted` has no value, it is a mark for the compiler.
-    return ok({ user: caller.user, team: caller.team, channel: caller.channel, cluster: cluster.value } as Grant<A>);
+    return ok({
+      user: caller.user,
+      team: caller.team,
+      channel: caller.channel,
+      cluster: cluster.value,
+      about,
+      policy,
+    } as Grant<A>);
   };
 }
 
@@ -155,6 +191,7 @@ const WORDS: Record<Exclude<Ability, 'read'>, Mrkdwn> = {
   diagnose: md`start or cancel a check`,
   request: md`request a remedy`,
   approve: md`approve or deny a remedy`,
+  'break-glass': md`break the glass`,
 };
 
 function elsewhere(clusters: readonly (readonly [string, ClusterConfig])[]): Mrkdwn {

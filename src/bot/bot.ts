@@ -24,10 +24,11 @@ import { createDirectory } from './directory.ts';
 import { createDraw } from './draw.ts';
 import { createFrontDoor, ENDPOINT } from './front-door.ts';
 import { registerListeners } from './listen.ts';
-import { approve, approveOwn } from './listeners/approve.ts';
+import { approve, approveOwn, glass, glassReason } from './listeners/approve.ts';
 import { cancel } from './listeners/cancel.ts';
 import { cluster } from './listeners/cluster.ts';
-import { deny } from './listeners/deny.ts';
+import { deny, denyReason } from './listeners/deny.ts';
+import { details } from './listeners/details.ts';
 import { digest } from './listeners/digest.ts';
 import { digestList } from './listeners/digest-list.ts';
 import { digestRemove } from './listeners/digest-remove.ts';
@@ -171,8 +172,8 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
           history,
           help,
         },
-        buttons: [cancel, request, approve, deny, undo, saveDigest, dropDigest, historyPage],
-        modals: [approveOwn],
+        buttons: [cancel, request, approve, deny, glass, undo, details, saveDigest, dropDigest, historyPage],
+        modals: [approveOwn, denyReason, glassReason],
       },
       services,
       track,

@@ -4,13 +4,14 @@ import { z } from 'zod';
 import { type Answer, buttons, section } from '../formatters/slack/blocks.ts';
 import { code, type Mrkdwn, md } from '../formatters/slack/markup.ts';
 import { messageOf } from '../model/text.ts';
+import type { RemedyRef } from '../policy.ts';
 import { redisTrouble } from '../store/redis.ts';
 import { TOO_LATE, within } from './acceptance.ts';
 import type { Ability, Caller, Grant } from './authorize.ts';
 import { whisper } from './front-door.ts';
 import type { Command } from './grammar.ts';
 import { parseCommand, splitCluster } from './grammar.ts';
-import type { Services } from './services.ts';
+import type { ClusterStores, Services } from './services.ts';
 
 /**
  * One word of `/netcheck`. `handle` gets the proof that whoever typed it may do so, and returns the answer that only
@@ -30,10 +31,14 @@ type CommandListener<W extends Command['word'], A extends Ability> = {
 /** What a button or a modal is about. */
 type Target = { readonly cluster: string; readonly id: string; readonly item: string | null };
 
+/** The remedy that a click is about, for policy; null where it is about none, or that cannot be told. */
+type About = (target: Target, stores: ClusterStores) => Promise<RemedyRef | null>;
+
 /** A button. The answer, if there is one, is seen only by whoever pressed it. `trigger` opens a modal. */
 type ButtonListener<A extends Ability> = {
   readonly action: string | RegExp;
   readonly ability: A;
+  readonly about?: About;
   readonly handle: (
     grant: Grant<A>,
     click: Target & { readonly trigger: string; readonly caller: Caller },
@@ -46,9 +51,10 @@ type ButtonListener<A extends Ability> = {
 type ModalListener<A extends Ability> = {
   readonly callback: string;
   readonly ability: A;
+  readonly about?: About;
   readonly handle: (
     grant: Grant<A>,
-    submission: Target & { readonly text: string },
+    submission: Target & { readonly text: string; readonly caller: Caller },
     services: Services,
   ) => Promise<Mrkdwn | null>;
 };
@@ -101,7 +107,7 @@ export function defineButton<A extends Ability>(listener: ButtonListener<A>): Gu
   return {
     action: listener.action,
     run: async (caller, value, trigger, services, deadline) => {
-      const allowed = await guard(listener.ability, caller, value, services, deadline);
+      const allowed = await guard(listener, caller, value, services, deadline);
       if (allowed === null || typeof allowed === 'string') return allowed;
       return listener.handle(
         allowed.grant,
@@ -118,23 +124,35 @@ export function defineModal<A extends Ability>(listener: ModalListener<A>): Guar
   return {
     callback: listener.callback,
     run: async (caller, value, text, services, deadline) => {
-      const allowed = await guard(listener.ability, caller, value, services, deadline);
+      const allowed = await guard(listener, caller, value, services, deadline);
       if (allowed === null || typeof allowed === 'string') return allowed;
-      return listener.handle(allowed.grant, { ...allowed.target, text }, services);
+      return listener.handle(
+        allowed.grant,
+        { ...allowed.target, text, caller: { ...caller, cluster: allowed.grant.cluster } },
+        services,
+      );
     },
   };
 }
 
 /** The grant and the target of a click, or why there is none. Null when it comes too late to have an effect. */
 async function guard<A extends Ability>(
-  ability: A,
+  { ability, about }: { readonly ability: A; readonly about?: About },
   caller: Caller,
   value: string,
   services: Services,
   deadline: number,
 ): Promise<{ readonly grant: Grant<A>; readonly target: Target } | Mrkdwn | null> {
   const target = parseTarget(value);
-  const grant = await services.authorize(ability, { ...caller, cluster: target?.cluster ?? null });
+  const named = { ...caller, cluster: target?.cluster ?? null };
+  let remedy: RemedyRef | null = null;
+  if (about !== undefined && target !== null) {
+    // What it is about is looked up for those only who may know it.
+    const reader = await services.authorize('read', named);
+    if (!reader.ok) return reader.error;
+    remedy = await about(target, services.stores(reader.value.cluster));
+  }
+  const grant = await services.authorize(ability, named, remedy);
   if (!grant.ok) return grant.error;
   // Whoever pressed it was told by now that it took too long: it must not take effect behind their back.
   if (performance.now() > deadline) return null;

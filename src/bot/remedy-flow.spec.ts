@@ -98,6 +98,15 @@ async function requested(
   return { root, approve, deny, id: approve.value.split('/')[1] ?? '' };
 }
 
+type View = { readonly callback_id: string; readonly private_metadata: string; readonly blocks: TestMessage['blocks'] };
+
+/** The form that something opens. */
+async function opened(from: World, open: () => Promise<unknown>): Promise<View> {
+  const before = from.slack.views.length;
+  await open();
+  return (await until(() => from.slack.views[before], 'a form')) as View;
+}
+
 async function audit(redis: Redis): Promise<string[]> {
   return (await readAudit(redis, 'lab', 0)).map((line) => String(JSON.parse(line).event));
 }
@@ -112,7 +121,10 @@ test('a remedy is requested by one, approved by another, run once, verified and 
   expect(ask).toContain(`*Who may approve:* <@${w.slack.user('bob')}>, but not whoever requested it. Until <!date^`);
   expect(await (await hands.click(approve, bob)).said()).toBe('Approved. It runs now; the thread says what became of it.');
   const done = await card(w, root, (text) => text.includes('Remedy, done'), 'the card when it is done');
-  expect([textOf(done).includes(`Approved by <@${w.slack.user('bob')}>`), buttonsOf(done)]).toEqual([true, []]);
+  expect([
+    textOf(done).includes(`Approved by <@${w.slack.user('bob')}>`),
+    buttonsOf(done).map(({ action_id }) => action_id),
+  ]).toEqual([true, ['details']]);
   const report = await until(
     async () => (await w.slack.thread('incidents', root.ts)).find(({ text }) => text.startsWith('Healed')),
     'the report',
@@ -186,8 +198,7 @@ test('an approver may not approve what they requested, unless configured, and th
   await (await hands.click(again.button, bob)).said();
   const [own] = buttonsOf(await card(w, again.root, () => true, 'the card'));
   if (own === undefined) throw new Error('no button');
-  await hands.click(own, bob);
-  const view = await until(() => w.slack.views[0] as { callback_id: string; private_metadata: string } | undefined, 'the modal');
+  const view = await opened(w, () => hands.click(own, bob));
   expect((await hands.submit(view, '  ', { user: 'bob' })).text).toContain('A reason is needed');
   expect((await hands.submit(view, 'nobody else is awake', { user: 'cara' })).text).toContain(
     'You may not approve or deny a remedy',
@@ -216,9 +227,14 @@ test('a remedy is denied by an approver, or withdrawn by whoever requested it, a
   const { remediate, ran } = healer();
   await w.worker(recorded('ip-forward-off'), { remediate });
   const first = await requested(w, hands);
-  expect(await (await hands.click(first.deny, bob)).said()).toBe('Denied: it will not run.');
+  const form = await opened(w, () => hands.click(first.deny, bob));
+  expect((await hands.submit(form, '   ', { user: 'bob' })).text).toContain('A reason is needed');
+  expect((await hands.submit(form, 'not allowed to', { user: 'cara' })).text).toContain('You may not approve or deny a remedy');
+  expect(await audit(redis)).toEqual(['requested']);
+  expect(await hands.submit(form, 'a deploy runs on that node', { user: 'bob' })).toMatchObject({ status: 200, text: '' });
   const denied = await card(w, first.root, (text) => text.includes('Remedy, denied'), 'the denial');
-  expect(textOf(denied)).toContain(`By <@${w.slack.user('bob')}>.`);
+  expect(textOf(denied)).toContain(`By <@${w.slack.user('bob')}>.\nA deploy runs on that node.`);
+  expect(JSON.parse((await readAudit(redis, 'lab', 1))[0] ?? '{}').detail).toEqual({ reason: 'a deploy runs on that node' });
   expect(await (await hands.click(first.approve, bob)).said()).toBe(`It was denied by <@${w.slack.user('bob')}>.`);
   const button = buttonsOf(first.root)[0];
   if (button === undefined) throw new Error('no button');
@@ -283,7 +299,7 @@ test('what was changed after it was approved is refused, whatever was changed', 
   const { approve, id } = await requested(w, hands);
   await (await hands.click(approve, bob)).said();
   const key = `nc:lab:action:${id}`;
-  const [action = '', approval = ''] = await redis.hmget(key, 'action', 'approval');
+  const [action = '', approvals = ''] = await redis.hmget(key, 'action', 'approvals');
   await plain.stop();
   const other = generateKeyPairSync('ed25519');
   const changes: [string, string, string][] = [
@@ -292,16 +308,19 @@ test('what was changed after it was approved is refused, whatever was changed', 
     ['action', '"uid":"uid-node-2"', '"uid":"uid-node-9"'],
     ['action', '"value":"1"', '"value":"2"'],
     ['action', '"code":"ip-forward-off"', '"code":"other"'],
+    ['action', '"riskClass":"medium"', '"riskClass":"low"'],
+    ['action', '"approvalsNeeded":1', '"approvalsNeeded":2'],
     ['action', `"user":"${w.slack.user('ann')}"`, `"user":"${w.slack.user('cara')}"`],
-    ['approval', `"user":"${w.slack.user('bob')}"`, `"user":"${w.slack.user('cara')}"`],
-    ['approval', '"expiresAt":', '"expiresAt":9'],
-    ['approval', '"cluster":"lab"', '"cluster":"prod"'],
-    ['approval', '"signature":"', '"signature":"AAAA'],
+    ['approvals', `"user":"${w.slack.user('bob')}"`, `"user":"${w.slack.user('cara')}"`],
+    ['approvals', '"expiresAt":', '"expiresAt":9'],
+    ['approvals', '"cluster":"lab"', '"cluster":"prod"'],
+    ['approvals', '"signature":"', '"breakGlass":"why not","signature":"'],
+    ['approvals', '"signature":"', '"signature":"AAAA'],
   ];
   for (const [field, from, to] of changes) {
-    const before = field === 'action' ? action : approval;
+    const before = field === 'action' ? action : approvals;
     expect(before).toContain(from);
-    await redis.hset(key, { state: 'approved', action, approval, [field]: String(before).replace(from, to) });
+    await redis.hset(key, { state: 'approved', action, approvals, [field]: String(before).replace(from, to) });
     const worker = await w.worker(recorded('ip-forward-off'), { remediate });
     await redis.del(`nc:lab:remediate:${id}`);
     const producer = createProducer(redis);
@@ -310,7 +329,7 @@ test('what was changed after it was approved is refused, whatever was changed', 
     await worker.stop();
     await producer.close();
   }
-  await redis.hset(key, { state: 'approved', action, approval });
+  await redis.hset(key, { state: 'approved', action, approvals });
   writeFileSync(w.config.remedies.publicKeyFile ?? '', other.publicKey.export({ type: 'spki', format: 'pem' }));
   await w.worker(recorded('ip-forward-off'), { remediate });
   await redis.del(`nc:lab:remediate:${id}`);
@@ -368,4 +387,227 @@ test('an old verdict offers nothing any more', async () => {
   expect(await (await hands.click(button, ann)).said()).toBe(
     'This verdict is 120 min 0 s old. Check again with `/netcheck cluster`: a remedy is offered if it is still needed.',
   );
+});
+
+const dan = { user: 'dan', channel: 'incidents' };
+const users = { ann: {}, bob: {}, cara: {}, dan: {} };
+
+/** A world in which `bob` and `dan` approve, and policy asks for something more. */
+async function strict(access: object): Promise<Awaited<ReturnType<typeof start>>> {
+  world = await createWorld({
+    users,
+    config: ({ user }) => ({
+      remedies: { enabled: true },
+      access: { approve: { users: [user('bob'), user('dan')] }, ...access },
+    }),
+  });
+  client = new Redis(world.redis.url);
+  return { world, hands: await world.bot(), redis: client };
+}
+
+test('where two have to approve, the first approval runs nothing, is shown, and counts once; the second one runs it', async () => {
+  const { world: w, hands, redis } = await strict({ rules: [{ risk: ['medium', 'high'], approvals: 2 }] });
+  const { remediate, ran } = healer();
+  await w.worker(recorded('ip-forward-off'), { remediate });
+  const { root, approve } = await requested(w, hands);
+  const asked = await card(w, root, () => true, 'the card');
+  expect([textOf(asked).includes('*Approvals:* 0 of 2, by different people.'), approve.text.text]).toEqual([true, 'Approve']);
+  expect(await (await hands.click(approve, bob)).said()).toBe('Approved. It runs as soon as somebody else approves it, too.');
+  const half = await card(w, root, (text) => text.includes('1 of 2'), 'the card with one approval');
+  expect(textOf(half)).toContain(`*Approvals:* 1 of 2, by different people: so far <@${w.slack.user('bob')}>.`);
+  expect(buttonsOf(half).map(({ text }) => text.text)).toEqual(['Approve and run', 'Deny', 'Details']);
+  expect(await (await hands.click(approve, bob)).said()).toBe(
+    'You have approved it already (1 of 2): somebody else has to approve it, too.',
+  );
+  expect(await (await hands.click(approve, ann)).said()).toMatch(/^You may not approve or deny a remedy/);
+  expect([ran, await audit(redis)]).toEqual([[], ['requested', 'approval']]);
+  expect(await (await hands.click(approve, dan)).said()).toBe('Approved. It runs now; the thread says what became of it.');
+  const done = await card(w, root, (text) => text.includes('Remedy, done'), 'the end');
+  expect(textOf(done)).toContain(`Approved by <@${w.slack.user('bob')}>, <@${w.slack.user('dan')}>.`);
+  expect([
+    ran.map(({ approvals, approvalsNeeded }) => [approvalsNeeded, approvals.map(({ by }) => by.user)]),
+    await audit(redis),
+  ]).toEqual([[[2, [w.slack.user('bob'), w.slack.user('dan')]]], ['requested', 'approval', 'approved', 'started', 'done']]);
+  expect(w.slack.refusedBlocks).toEqual([]);
+});
+
+test('a worker runs nothing that has too few approvals, whatever Redis says, and asks its own policy, too', async () => {
+  const { world: w, hands, redis } = await strict({ approvals: 2 });
+  const plain = await w.worker(recorded('ip-forward-off'));
+  const { remediate, ran } = healer();
+  const { approve, id } = await requested(w, hands);
+  await (await hands.click(approve, bob)).said();
+  await plain.stop();
+  const key = `nc:lab:action:${id}`;
+  const [given = '[]'] = await redis.hmget(key, 'approvals');
+  const twice = JSON.parse(String(given)) as { data: unknown[] };
+  const reasons = [];
+  for (const approvals of [given, JSON.stringify({ ...twice, data: [...twice.data, ...twice.data] })]) {
+    await redis.hset(key, { state: 'approved', approvals: String(approvals), startBy: Date.now() + 60_000, reason: '' });
+    const worker = await w.worker(recorded('ip-forward-off'), { remediate });
+    await redis.del(`nc:lab:remediate:${id}`);
+    const producer = createProducer(redis);
+    await producer.remediate('lab', id);
+    reasons.push(await until(async () => (await redis.hget(key, 'reason')) || null, 'the refusal'));
+    await worker.stop();
+    await producer.close();
+  }
+  expect([reasons, ran]).toEqual([Array.from({ length: 2 }, () => 'it has 1 of the 2 approvals that it needs'), []]);
+});
+
+test('what was requested when one approval was enough is not approved when policy asks for two', async () => {
+  const { world: w, hands, redis } = await strict({});
+  await w.worker(recorded('ip-forward-off'), healer());
+  const { approve } = await requested(w, hands);
+  Object.assign(w.config.access, { approvals: 2 });
+  expect(await (await hands.click(approve, bob)).said()).toBe(
+    'By now this needs 2 approvals (`access.approvals`), and it was requested with 1. Deny it, and request it again.',
+  );
+  expect(await audit(redis)).toEqual(['requested']);
+});
+
+test('rules say who may approve which remedy, and a remedy that nobody may approve is not offered', async () => {
+  world = await createWorld({
+    users,
+    config: ({ user }) => ({
+      remedies: { enabled: true },
+      access: {
+        approve: { users: [user('bob')] },
+        rules: [{ clusters: ['lab'], remedies: ['set-ip-forward'], approve: { users: [user('dan')] } }],
+      },
+    }),
+  });
+  const w = world;
+  const hands = await w.bot();
+  await w.worker(recorded('ip-forward-off'), healer());
+  const { root, approve } = await requested(w, hands);
+  expect(textOf(await card(w, root, () => true, 'the card'))).toContain(`*Who may approve:* <@${w.slack.user('dan')}>, but`);
+  expect(await (await hands.click(approve, bob)).said()).toBe(
+    'You may not approve or deny a remedy: you are not listed in `access.rules.0.approve` of netcheck.yaml.',
+  );
+  expect(await (await hands.click(approve, dan)).said()).toBe('Approved. It runs now; the thread says what became of it.');
+  await card(w, root, (text) => text.includes('Remedy, done'), 'the end');
+  Object.assign(w.config.access.rules[0] ?? {}, { approve: { users: [], groups: [] } });
+  await hands.command('node node-2', ann);
+  const again = await until(
+    async () => (await w.slack.messages('incidents')).find(({ ts, text }) => ts !== root.ts && text.startsWith('🔴')),
+    'the second verdict',
+  );
+  expect([buttonsOf(again), textOf(again).includes('nobody may approve one')]).toEqual([[], true]);
+});
+
+test('in quiet hours nothing is requested, unless the glass can be broken, and then nothing is approved otherwise', async () => {
+  const { world: w, hands, redis } = await strict({ approvals: 2, quiet: [{ zone: 'UTC' }] });
+  const { remediate, ran } = healer();
+  await w.worker(recorded('ip-forward-off'), { remediate });
+  const { root, button } = await offer(w, hands);
+  expect(await (await hands.click(button, ann)).said()).toMatch(
+    /^Not requested: these are quiet hours \(every day 00:00–24:00 UTC, `access\.quiet`\), until <!date\^.*\. Ask again then\.$/,
+  );
+  expect(await audit(redis)).toEqual([]);
+  Object.assign(w.config.access, { breakGlass: { enabled: true, people: { users: [w.slack.user('bob')], groups: [] } } });
+  await (await hands.click(button, ann)).said();
+  const asked = await card(w, root, (text) => text.includes('Quiet hours'), 'the card');
+  const [approve, , glass] = buttonsOf(asked);
+  if (approve === undefined || glass?.action_id !== 'break-glass') throw new Error('no buttons');
+  expect(await (await hands.click(approve, bob)).said()).toMatch(
+    /^Not approved: these are quiet hours .* Until then only breaking the glass approves it\.$/,
+  );
+  expect([await (await hands.click(glass, dan)).said(), await (await hands.click(glass, cara)).said()]).toEqual([
+    'You may not break the glass: you are not listed in `access.breakGlass.people` of netcheck.yaml.',
+    'You may not approve or deny a remedy: you are not listed in `access.approve` of netcheck.yaml.',
+  ]);
+  const form = await opened(w, () => hands.click(glass, bob));
+  expect((await hands.submit(form, ' ', { user: 'bob' })).text).toContain('A reason is needed');
+  expect((await hands.submit(form, 'the shop is down', { user: 'dan' })).text).toContain('You may not break the glass');
+  expect([ran, await audit(redis)]).toEqual([[], ['requested']]);
+  expect(await hands.submit(form, 'the shop is down', { user: 'bob' })).toMatchObject({ status: 200, text: '' });
+  const done = await card(w, root, (text) => text.includes('Remedy, done'), 'the end');
+  expect(textOf(done)).toContain(`🚨 *Break-glass* by <@${w.slack.user('bob')}>: the shop is down`);
+  const loud = await until(
+    async () => (await w.slack.messages('incidents')).find(({ text }) => text.startsWith('Break-glass')),
+    'the message in the channel',
+  );
+  expect(textOf(loud)).toContain('*Reason:* the shop is down');
+  expect((await w.slack.messages('incidents')).filter(({ text }) => text.startsWith('Break-glass'))).toHaveLength(1);
+  expect([ran.length, await audit(redis)]).toEqual([1, ['requested', 'approved', 'started', 'done']]);
+  const [approved] = await readAudit(redis, 'lab', 1);
+  expect(JSON.parse(approved ?? '{}').detail).toEqual({
+    approvals: '1 of 2',
+    breakGlass: 'yes',
+    overrides: 'quiet hours, further approvals',
+    reason: 'the shop is down',
+  });
+  expect(w.slack.refusedBlocks).toEqual([]);
+});
+
+test('the glass is not broken for what can be approved without, nor for one’s own request, nor where it is off', async () => {
+  const { world: w, hands, redis } = await strict({});
+  Object.assign(w.config.access, {
+    breakGlass: { enabled: true, people: { users: [w.slack.user('bob'), w.slack.user('dan')], groups: [] } },
+  });
+  await w.worker(recorded('ip-forward-off'), healer());
+  const { button, root } = await offer(w, hands);
+  await (await hands.click(button, bob)).said();
+  const asked = await card(w, root, () => true, 'the card');
+  const glass = { action_id: 'break-glass', value: buttonsOf(asked)[0]?.value ?? '' };
+  const said = [await (await hands.click(glass, dan)).said(), await (await hands.click(glass, bob)).said()];
+  w.config.access.breakGlass.enabled = false;
+  expect([...said, await (await hands.click(glass, dan)).said()]).toEqual([
+    'Nothing has to be broken for this one: press `Approve and run`.',
+    'You requested this remedy: somebody else has to approve it.',
+    'Nobody may break the glass: `access.breakGlass.enabled` in netcheck.yaml is off.',
+  ]);
+  expect([buttonsOf(asked).map(({ action_id }) => action_id), await audit(redis)]).toEqual([
+    ['approve', 'deny', 'details'],
+    ['requested'],
+  ]);
+});
+
+test('whoever may read the channel may see the details of a remedy, with the policy that applies to it', async () => {
+  const { world: w, hands } = await strict({ rules: [{ risk: ['medium'], approvals: 2 }] });
+  await w.worker(recorded('ip-forward-off'), healer());
+  const { root, id } = await requested(w, hands);
+  const details = buttonsOf(await card(w, root, () => true, 'the card')).find(({ action_id }) => action_id === 'details');
+  if (details === undefined) throw new Error('no button');
+  const shown = textOf(await opened(w, () => hands.click(details, cara)));
+  const lines = [
+    'sysctl -w net.ipv4.ip_forward=1',
+    '*May request it:* every full member of the workspace (`access.request`)',
+    `*May approve it:* <@${w.slack.user('bob')}>, <@${w.slack.user('dan')}> (\`access.approve\`), but not whoever requested it (\`access.selfApproval\`)`,
+    '*Needs:* 2 approvals (`access.rules.0.approvals`)',
+    '*Quiet hours:* none (`access.quiet`)',
+    `action \`${id}\``,
+  ];
+  expect(lines.filter((line) => !shown.includes(line))).toEqual([]);
+  expect(shown).toMatch(/digest `[0-9a-f]{64}`/);
+  w.slack.fail((method) => (method === 'views.open' ? { kind: 'error', error: 'expired_trigger_id' } : null));
+  expect(await (await hands.click(details, cara)).said()).toBe('Slack did not open the details. Try again.');
+});
+
+test('a remedy whose risk is said to be another than it is is neither requested nor approved', async () => {
+  const { world: w, hands, redis } = await strict({});
+  await w.worker(recorded('ip-forward-off'), healer());
+  const { button, root } = await offer(w, hands);
+  const run = button.value.split('/')[1] ?? '';
+  const key = `nc:lab:proposals:${run}`;
+  const stored = (await redis.get(key)) ?? '';
+  expect(stored).toContain('"riskClass":"medium"');
+  await redis.set(key, stored.replace('"riskClass":"medium"', '"riskClass":"low"'));
+  const other = 'This remedy belongs to another version of netcheck. Check again with `/netcheck cluster`.';
+  expect(await (await hands.click(button, ann)).said()).toBe(other);
+  await redis.set(key, stored);
+  await (await hands.click(button, ann)).said();
+  const [approve] = buttonsOf(await card(w, root, () => true, 'the card'));
+  if (approve === undefined) throw new Error('no button');
+  const action = `nc:lab:action:${approve.value.split('/')[1] ?? ''}`;
+  const requestedAs = (await redis.hget(action, 'action')) ?? '';
+  for (const [from, to] of [
+    ['"riskClass":"medium"', '"riskClass":"low"'],
+    ['net.ipv4.ip_forward=1', 'kernel.panic=1'],
+  ] as const) {
+    await redis.hset(action, 'action', requestedAs.replace(from, to));
+    expect(await (await hands.click(approve, bob)).said()).toBe(other);
+  }
+  expect(await audit(redis)).toEqual(['requested']);
 });

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config.ts';
-import type { RemedyMode } from '../formatters/slack/offers.ts';
-import { outcomeMessage, remedyCard } from '../formatters/slack/remedy.ts';
+import { breakGlassMessage, outcomeMessage, remedyCard } from '../formatters/slack/remedy.ts';
 import { endedMessage, type RunView, waitingMessage } from '../formatters/slack/run.ts';
 import { threadReplies } from '../formatters/slack/thread.ts';
 import { verdictMessage } from '../formatters/slack/verdict.ts';
@@ -15,7 +14,8 @@ import { type Outbox, outboxRef } from '../store/outbox.ts';
 import type { Log } from '../store/redis.ts';
 import type { RunStore } from '../store/runs.ts';
 import { type DigestStores, historyEntry, type TellDigest } from './digest-flow.ts';
-import { isShownWhole } from './remedy-flow.ts';
+import { cardPolicy } from './policy-words.ts';
+import { offersIn } from './remedy-flow.ts';
 import type { Sender } from './sender.ts';
 import type { Presence } from './services.ts';
 
@@ -50,11 +50,6 @@ export function createTracker(options: {
   const { config, stores, outbox, sender, producer, tellDigest, log, sweepMs } = options;
   const pending = new Map<string, { readonly cluster: string; readonly id: string }>();
   const requeuedAt = new Map<string, number>();
-  const mode: RemedyMode = !config.remedies.enabled
-    ? 'off'
-    : config.access.approve.users.length + config.access.approve.groups.length === 0
-      ? 'nobody'
-      : 'on';
   const stopping = new AbortController();
   let woken = Promise.withResolvers<void>();
   let running: Promise<void> | null = null;
@@ -159,8 +154,8 @@ export function createTracker(options: {
     const [read, proposals] = await Promise.all([store.runs.verdict(id), store.runs.proposals(id)]);
     if (!read.ok) log.error({ run: id, fault: read.error }, 'the verdict of a digest cannot be read');
     const verdict = run.status === 'finished' && read.ok ? read.value : null;
-    const offers = proposals.ok ? proposals.value.filter((offer) => isShownWhole(offer, config)) : [];
-    const told = await tellDigest(cluster, store, { run, view, verdict, proposals: offers, mode });
+    const offers = offersIn(config, cluster, run.order.channel, proposals.ok ? proposals.value : []);
+    const told = await tellDigest(cluster, store, { run, view, verdict, ...offers });
     if (told && verdict !== null) await closeHealed(cluster, store, verdict);
     return told;
   }
@@ -174,8 +169,8 @@ export function createTracker(options: {
       const message = endedMessage(view, { status: 'failed', reason, by: null });
       return outbox.push(view.ref, channel, [{ op: 'update', step: 'ended', of: 'root', final: true, message }]);
     }
-    const offers = proposals.ok ? proposals.value.filter((offer) => isShownWhole(offer, config)) : [];
-    const message = verdictMessage(verdict.value, view, { mode, proposals: offers });
+    const offers = offersIn(config, cluster, channel, proposals.ok ? proposals.value : []);
+    const message = verdictMessage(verdict.value, view, offers);
     const entries: OutboxEntry[] = [
       { op: 'update', step: 'verdict', of: 'root', final: true, message },
       ...threadReplies(verdict.value).map((reply): OutboxEntry => ({ op: 'reply', ...reply })),
@@ -221,6 +216,18 @@ export function createTracker(options: {
     }
   }
 
+  /** Requests for another remedy of the same finding are closed when one healed it. */
+  async function closeHealedBy(cluster: string, store: TrackerStores, { action }: ActionRecord): Promise<void> {
+    for (const id of await store.actions.open()) {
+      const read = await store.actions.get(id);
+      if (!read.ok || read.value?.state !== 'requested') continue;
+      const { target, finding, undoes } = read.value.action;
+      if (undoes !== undefined || finding.code !== action.finding.code || target.node !== action.target.node) continue;
+      await store.actions.supersede(id, 'another remedy healed that fault');
+      pending.set(`${cluster}/${id}`, { cluster, id });
+    }
+  }
+
   async function tellAction(cluster: string, store: TrackerStores, id: string): Promise<void> {
     const read = await store.actions.get(id);
     if (!read.ok || read.value === null) {
@@ -231,7 +238,7 @@ export function createTracker(options: {
     const ref = outboxRef(cluster, record.action.run);
     if (isClosed(record.state)) requeuedAt.delete(`${cluster}/${id}`);
     const note = record.state === 'started' ? await store.actions.latestNote(id) : null;
-    const card = remedyCard(record, config.access.approve, note);
+    const card = remedyCard(record, cardPolicy(config.access, record, await store.actions.now()), note);
     if (card === null) {
       log.error({ action: id }, 'an action has no card that shows it whole');
       return store.actions.told(id, record.revision);
@@ -239,6 +246,13 @@ export function createTracker(options: {
     const step = `card-${id}`;
     await outbox.push(ref, record.channel, [
       { op: 'reply', step, message: card },
+      ...approvedSoFar(record).map((given) => ({
+        op: 'update' as const,
+        step: `${step}-approval-${given}`,
+        of: step,
+        final: false,
+        message: card,
+      })),
       ...(record.state === 'requested'
         ? []
         : [{ op: 'update' as const, step: `${step}-${record.state}`, of: step, final: isClosed(record.state), message: card }]),
@@ -246,6 +260,10 @@ export function createTracker(options: {
         ? []
         : [{ op: 'reply' as const, step: `outcome-${id}`, message: outcomeMessage(record.action, record.outcome) }]),
     ]);
+    const broken = breakGlassMessage(record);
+    if (broken !== null)
+      await outbox.push(outboxRef(cluster, `${id}-break-glass`), record.channel, [{ op: 'root', step: 'root', message: broken }]);
+    if (record.outcome?.outcome === 'healed') await closeHealedBy(cluster, store, record);
     if (record.state === 'started' && note !== null) sender.refresh(ref, record.channel, step, card);
     if (record.state === 'outcome-unknown') await verifyUnknown(cluster, store, record);
     await store.actions.told(id, record.revision);
@@ -295,6 +313,11 @@ export function createTracker(options: {
       woken.resolve();
     },
   };
+}
+
+/** The number of approvals that a request has while it waits for more; nothing where it has none, or waits no more. */
+function approvedSoFar({ state, action }: ActionRecord): readonly number[] {
+  return state === 'requested' && action.approvals.length > 0 ? [action.approvals.length] : [];
 }
 
 function viewOf(run: Run): RunView {

@@ -41,7 +41,7 @@ function fileOf(cluster: string): string {
 async function twoLines(cluster = 'lab'): Promise<void> {
   const actions = createActionStore(redis, cluster);
   const by = { user: 'U1', team: 'T1' };
-  await actions.request({ id: `a-${cluster}`, run: 'r1', channel: 'C1', plan: PLAN, by }, 60_000);
+  await actions.request({ id: `a-${cluster}`, run: 'r1', channel: 'C1', plan: PLAN, by, approvalsNeeded: 1 }, 60_000);
   await actions.deny(`a-${cluster}`, { user: 'U2', team: 'T1' }, 'not\u001b[31m now');
   await createAuditFile(fileOf(cluster), redis, cluster).catchUp();
 }

@@ -346,7 +346,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       cluster,
       publicKey: await readFile(publicKeyFile, 'utf8'),
       now: await actions.now(),
-      selfApproval: config.access.selfApproval,
+      access: config.access,
     });
     if (!approval.ok) {
       log.error({ action, reason: approval.error }, 'an action was refused');

@@ -46,8 +46,9 @@ export const Person = z.strictObject({ user: z.string(), team: z.string() });
 export type Person = z.infer<typeof Person>;
 
 /**
- * An approver's consent, signed by the bot: Ed25519 over action id, cluster, digest, approver and expiry. Times are
- * milliseconds since the epoch on Redis's clock; `signature` is base64.
+ * An approver's consent, signed by the bot: Ed25519 over all its other fields. Times are milliseconds since the epoch on
+ * Redis's clock; `signature` is base64. `breakGlass` is the reason of an approver who broke the glass: then theirs alone
+ * is enough.
  */
 export const Approval = z.strictObject({
   action: z.string(),
@@ -55,12 +56,14 @@ export const Approval = z.strictObject({
   digest: z.string(),
   by: Person,
   expiresAt: z.int(),
+  breakGlass: z.string().min(1).optional(),
   signature: z.string(),
 });
 export type Approval = z.infer<typeof Approval>;
 
 /**
- * A remedy that somebody requested. Everything except `approvals` and `digest` is covered by the digest, which is what
+ * A remedy that somebody requested. `approvalsNeeded` is how many different people have to approve it, as policy said when
+ * it was requested. Everything except `approvals` and `digest` is covered by the digest, which is what
  * gets approved: what was approved is what runs.
  */
 export const Action = RemedyPlan.extend({
@@ -70,6 +73,7 @@ export const Action = RemedyPlan.extend({
   cluster: z.string(),
   requestedBy: Person,
   requestedAt: z.int(),
+  approvalsNeeded: z.int().min(1),
   approvals: z.array(Approval),
   digest: z.string(),
 });
@@ -136,6 +140,11 @@ export function digestOf(action: Omit<Action, 'digest' | 'approvals'>): string {
 
 /** The bytes that an approval's signature covers. */
 export function approvalBytes(approval: Omit<Approval, 'signature'>): Uint8Array {
-  const { action, cluster, digest, by, expiresAt } = approval;
-  return new TextEncoder().encode(canonicalJson({ v: 1, action, cluster, digest, by, expiresAt }));
+  const { action, cluster, digest, by, expiresAt, breakGlass } = approval;
+  return new TextEncoder().encode(canonicalJson({ v: 1, action, cluster, digest, by, expiresAt, breakGlass }));
+}
+
+/** How many different people have to have approved an action with these approvals: one who breaks the glass is enough. */
+export function neededOf({ approvalsNeeded }: Pick<Action, 'approvalsNeeded'>, approvals: readonly Approval[]): number {
+  return approvals.some(({ breakGlass }) => breakGlass !== undefined) ? 1 : approvalsNeeded;
 }

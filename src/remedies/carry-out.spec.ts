@@ -16,7 +16,7 @@ const set = defineRemedy({
   place: 'node',
   title: 'Set a value',
   risk: 'None.',
-  riskClass: 'low',
+  riskClass: 'medium',
   undo: 'The value from before is set again.',
   params: z.strictObject({ key: z.string().regex(/^[a-z]+$/), to: z.string() }),
   state: z.strictObject({ value: z.string().nullable() }),

@@ -54,6 +54,8 @@ export async function carryOut(
     return 1;
   };
   if (remedy === undefined || remedy.place !== place) return refuse(`this agent knows no remedy ${action.remedy}`);
+  if (remedy.riskClass !== action.riskClass)
+    return refuse(`it was approved as ${action.riskClass} risk, which ${remedy.id} is not`);
   const params = remedy.params.safeParse(action.params);
   if (!params.success) return refuse(`the parameters are not those of ${action.remedy}`);
   const found = await deedOf(action, remedy, params.data, ledger);

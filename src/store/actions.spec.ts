@@ -2,7 +2,7 @@ import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { temporaryFolder } from '../../test/folder.ts';
 import { startRedis, type TestRedis } from '../../test/redis.ts';
 import { plansFor, readVerdict } from '../../test/verdicts.ts';
@@ -35,15 +35,35 @@ beforeEach(async () => {
   await redis.flushall();
 });
 
-async function request(approveMs = 60_000): Promise<string> {
+async function request(approveMs = 60_000, approvalsNeeded = 1): Promise<string> {
   const [plan] = plansFor(readVerdict('ip-forward-off'));
   if (plan === undefined) throw new Error('the recording offers no remedy');
-  return (await actions.request({ id: newId('a'), run: 'r1', channel: 'C1', plan, by: requester }, approveMs)).id;
+  return (await actions.request({ id: newId('a'), run: 'r1', channel: 'C1', plan, by: requester, approvalsNeeded }, approveMs))
+    .id;
 }
 
-async function approval(id: string, startMs = 60_000) {
-  const expiresAt = (await actions.now()) + startMs;
-  return { action: id, cluster: 'lab', digest: 'd', by: approver, expiresAt, signature: 's' };
+/** Approves as somebody; the approval holds for so many milliseconds. */
+async function approve(
+  id: string,
+  by = approver,
+  options: { startMs?: number; breakGlass?: string; selfApproval?: boolean } = {},
+) {
+  const expiresAt = (await actions.now()) + (options.startMs ?? 60_000);
+  const { breakGlass, selfApproval = false } = options;
+  return actions.approve(
+    id,
+    by,
+    ({ digest }, isLast) => ({
+      action: id,
+      cluster: 'lab',
+      digest,
+      by,
+      expiresAt: isLast ? expiresAt : expiresAt + 1_000,
+      signature: 's',
+      ...(breakGlass === undefined ? {} : { breakGlass }),
+    }),
+    { selfApproval, detail: breakGlass === undefined ? {} : { breakGlass: 'yes' } },
+  );
 }
 
 async function trail(): Promise<string[]> {
@@ -58,9 +78,15 @@ test('an action goes from request to outcome, and every step is in the audit', a
   const id = await request();
   const stored = await actions.get(id);
   if (!stored.ok || stored.value === null) throw new Error('not stored');
-  expect(stored.value).toMatchObject({ state: 'requested', channel: 'C1', revision: 1, approval: null, outcome: null });
+  expect(stored.value).toMatchObject({
+    state: 'requested',
+    channel: 'C1',
+    revision: 1,
+    action: { approvals: [] },
+    outcome: null,
+  });
   expect(stored.value.action.digest).toBe(digestOf(stored.value.action));
-  expect(await actions.approve(id, await approval(id))).toEqual({ ok: true, value: 'approved' });
+  expect(await approve(id)).toEqual({ ok: true, value: 'approved' });
   expect(await actions.start(id, 'w1')).toEqual({ ok: true, value: 'started' });
   expect(await actions.end(id, healed)).toEqual({ ok: true, value: 'done' });
   expect(await actions.get(id)).toMatchObject({
@@ -79,10 +105,82 @@ test('the same remedy on the same thing is open only once, and can be asked for 
   expect(await trail()).toEqual(['requested', 'denied', 'requested']);
 });
 
+test('two approvals are those of two people, neither of whom requested it; only the second one lets it run', async () => {
+  const id = await request(60_000, 2);
+  const second = { user: 'U3', team: 'T1' };
+  expect(await approve(id, requester)).toEqual({ ok: false, error: { kind: 'own' } });
+  expect(await approve(id)).toEqual({ ok: true, value: 'requested' });
+  expect(await actions.start(id, 'w')).toEqual({ ok: false, error: { kind: 'state', state: 'requested' } });
+  expect(await approve(id)).toEqual({ ok: false, error: { kind: 'again' } });
+  expect(await actions.get(id)).toMatchObject({
+    value: { state: 'requested', revision: 2, startBy: null, action: { approvals: [{ by: approver }] } },
+  });
+  expect(await approve(id, second)).toEqual({ ok: true, value: 'approved' });
+  const read = await actions.get(id);
+  if (!read.ok || read.value === null) throw new Error('not stored');
+  const { action, startBy } = read.value;
+  expect([action.approvals.map(({ by }) => by), startBy]).toEqual([[approver, second], action.approvals[1]?.expiresAt]);
+  expect((await readAudit(redis, 'lab', 0)).map((line) => [JSON.parse(line).event, JSON.parse(line).detail.approvals])).toEqual([
+    ['requested', undefined],
+    ['approval', '1 of 2'],
+    ['approved', '2 of 2'],
+  ]);
+  expect(await verify()).toMatchObject({ ok: true });
+});
+
+test('of a thousand approvals at once each person counts once, and the last one needed lets it run', async () => {
+  const id = await request(60_000, 2);
+  const people = ['U2', 'U3', 'U4', 'U5', 'U1'].map((user) => ({ user, team: 'T1' }));
+  const said = await Promise.all(Array.from({ length: 1_000 }, (_, index) => approve(id, people[index % people.length])));
+  expect(said.flatMap((one) => (one.ok ? [one.value] : []))).toEqual(expect.arrayContaining(['requested', 'approved']));
+  expect(said.filter((one) => one.ok)).toHaveLength(2);
+  const read = await actions.get(id);
+  const users = read.ok ? (read.value?.action.approvals ?? []).map(({ by }) => by.user) : [];
+  expect([new Set(users).size, users.includes('U1'), await trail()]).toEqual([2, false, ['requested', 'approval', 'approved']]);
+});
+
+test('where self-approval is allowed the requester is one of two, not both', async () => {
+  const id = await request(60_000, 2);
+  expect(await approve(id, requester, { selfApproval: true })).toEqual({ ok: true, value: 'requested' });
+  expect(await approve(id, requester, { selfApproval: true })).toEqual({ ok: false, error: { kind: 'again' } });
+  expect(await approve(id, approver, { selfApproval: true })).toEqual({ ok: true, value: 'approved' });
+});
+
+test('whoever breaks the glass is enough, also when they approved before', async () => {
+  const id = await request(60_000, 2);
+  await approve(id);
+  expect(await approve(id, requester, { breakGlass: 'now' })).toEqual({ ok: false, error: { kind: 'own' } });
+  expect(await approve(id, approver, { breakGlass: 'the site is down' })).toEqual({ ok: true, value: 'approved' });
+  expect(await actions.get(id)).toMatchObject({
+    value: { state: 'approved', action: { approvals: [{ by: approver, breakGlass: 'the site is down' }] } },
+  });
+  const [, , line = '{}'] = await readAudit(redis, 'lab', 0);
+  expect(JSON.parse(line)).toMatchObject({ event: 'approved', detail: { approvals: '1 of 2', breakGlass: 'yes' } });
+});
+
+test('a request that has one of its approvals can be denied, expire and become pointless', async () => {
+  const ends = [];
+  for (const end of ['deny', 'expire', 'supersede'] as const) {
+    const id = await request(end === 'expire' ? 300 : 60_000, 2);
+    expect(await approve(id)).toEqual({ ok: true, value: 'requested' });
+    if (end === 'deny') await actions.deny(id, approver, 'no');
+    if (end === 'supersede') await actions.supersede(id, 'healed');
+    if (end === 'expire') {
+      const read = await actions.get(id);
+      if (!read.ok || read.value === null) throw new Error('not stored');
+      const record = read.value;
+      await vi.waitUntil(async () => (await actions.expire(record, 1_000)) !== null, { timeout: 5_000, interval: 20 });
+    }
+    const after = await actions.get(id);
+    ends.push(after.ok && after.value?.state);
+    expect(await approve(id, { user: 'U3', team: 'T1' })).toMatchObject({ ok: false, error: { kind: 'state' } });
+  }
+  expect(ends).toEqual(['denied', 'expired', 'superseded']);
+});
+
 test('of a thousand concurrent approvals and starts one has an effect', async () => {
   const id = await request();
-  const consent = await approval(id);
-  const approvals = await Promise.all(Array.from({ length: 1_000 }, () => actions.approve(id, consent)));
+  const approvals = await Promise.all(Array.from({ length: 1_000 }, () => approve(id)));
   const starts = await Promise.all(Array.from({ length: 1_000 }, (_, index) => actions.start(id, `w${index}`)));
   expect([approvals, starts].map((all) => all.filter((one) => one.ok).length)).toEqual([1, 1]);
   expect(await trail()).toEqual(['requested', 'approved', 'started']);
@@ -94,26 +192,26 @@ test('steps out of order are refused and leave no line in the audit', async () =
   expect(await actions.start(id, 'w')).toEqual({ ok: false, error: { kind: 'state', state: 'requested' } });
   expect(await actions.end(id, healed)).toEqual({ ok: false, error: { kind: 'state', state: 'requested' } });
   await actions.deny(id, approver, 'no');
-  expect(await actions.approve(id, await approval(id))).toEqual({ ok: false, error: { kind: 'state', state: 'denied' } });
-  expect(await actions.approve(newId('a'), await approval(id))).toEqual({ ok: false, error: { kind: 'gone' } });
+  expect(await approve(id)).toEqual({ ok: false, error: { kind: 'state', state: 'denied' } });
+  expect(await approve(newId('a'))).toEqual({ ok: false, error: { kind: 'gone' } });
   expect(await trail()).toEqual(['requested', 'denied']);
 });
 
 test("approval and start are bound to their times on Redis's clock", async () => {
   const late = await request(-1);
-  expect(await actions.approve(late, await approval(late))).toEqual({ ok: false, error: { kind: 'late', state: 'requested' } });
+  expect(await approve(late)).toEqual({ ok: false, error: { kind: 'late', state: 'requested' } });
   const read = await actions.get(late);
   if (!read.ok || read.value === null) throw new Error('not stored');
   expect(await actions.expire(read.value, 1_000)).toBe('expired');
   const stale = await request();
-  await actions.approve(stale, await approval(stale, -1));
+  await approve(stale, approver, { startMs: -1 });
   expect(await actions.start(stale, 'w')).toEqual({ ok: false, error: { kind: 'late', state: 'approved' } });
   expect(await trail()).toEqual(['requested', 'expired', 'requested', 'approved']);
 });
 
 test('what was started and never ended has an unknown outcome, and not before its time', async () => {
   const id = await request();
-  await actions.approve(id, await approval(id));
+  await approve(id);
   await actions.start(id, 'w');
   const read = await actions.get(id);
   if (!read.ok || read.value === null) throw new Error('not stored');
@@ -123,11 +221,11 @@ test('what was started and never ended has an unknown outcome, and not before it
 
 test('an action whose worker died was not done, or has an unknown outcome', async () => {
   const waiting = await request();
-  await actions.approve(waiting, await approval(waiting));
+  await approve(waiting);
   expect(await actions.lose(waiting)).toEqual({ ok: true, value: 'failed' });
   expect(await actions.start(waiting, 'w')).toEqual({ ok: false, error: { kind: 'state', state: 'failed' } });
   const running = await request();
-  await actions.approve(running, await approval(running));
+  await approve(running);
   await actions.start(running, 'w');
   expect(await actions.lose(running)).toEqual({ ok: true, value: 'outcome-unknown' });
   expect(await actions.lose(running)).toEqual({ ok: false, error: { kind: 'state', state: 'outcome-unknown' } });

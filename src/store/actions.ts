@@ -7,12 +7,13 @@ import {
   ActionState,
   type Approval,
   digestOf,
+  neededOf,
   type Person,
   type RemedyOutcome,
   type RemedyPlan,
 } from '../model/remedy.ts';
 import { fail, ok, type Result } from '../model/result.ts';
-import { ActionKind, type ActionRecord, ApprovalKind, OutcomeKind } from '../model/wire/action.ts';
+import { ActionKind, type ActionRecord, ApprovalsKind, type AuditEvent, OutcomeKind } from '../model/wire/action.ts';
 import { pack, type RecordFault, unpack } from '../model/wire/kind.ts';
 import { type AuditLine, chain, readAuditEntries } from './audit.ts';
 import { clusterKeys, KEEP } from './keys.ts';
@@ -83,8 +84,12 @@ return 1
 /** So many remedies are told of at once, the latest ones. */
 const MOST_ENDED = 20;
 
-/** Why an action did not change its state. `state` is the one that it is in. */
+/**
+ * Why an action did not change its state. `state` is the one that it is in; `again`: whoever approves it has done so
+ * before; `own`: they requested it.
+ */
 export type Standstill =
+  | { readonly kind: 'again' | 'own' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'state' | 'late' | 'early'; readonly state: ActionState }
   | { readonly kind: 'unreadable'; readonly fault: RecordFault };
@@ -97,6 +102,8 @@ type Move = {
   readonly to: ActionState;
   readonly guard?: Guard;
   readonly set: Record<string, string | number>;
+  /** What the audit calls it, unless that is the state. */
+  readonly event?: AuditEvent;
   readonly actor: Person | null;
   readonly detail: Record<string, string>;
 };
@@ -111,38 +118,43 @@ export function createActionStore(redis: Redis, cluster: string) {
     return readAction(keys.action(id), await redis.hgetall(keys.action(id)));
   }
 
-  async function move(record: ActionRecord, step: Move): Promise<Result<ActionState, Standstill>> {
+  /** Null when something else was written into the audit since `head`. */
+  async function tryMove(record: ActionRecord, step: Move, head: string): Promise<Result<ActionState, Standstill> | null> {
     const { action } = record;
+    const linked = chain(head, line(action, step.event ?? step.to, await redisNow(redis), step.actor, step.detail));
+    const reply = z
+      .array(z.string())
+      .parse(
+        await moveScript(
+          redis,
+          [keys.action(action.id), keys.audit, keys.auditHead],
+          [
+            action.id,
+            keys.prefix,
+            step.from.join(','),
+            step.to,
+            step.guard?.is ?? '',
+            step.guard?.field ?? '',
+            step.guard?.plusMs ?? 0,
+            head,
+            JSON.stringify(linked.entry),
+            linked.head,
+            KEEP.closedAction,
+            ...Object.entries(step.set).flat(),
+          ],
+        ),
+      );
+    const [kind, state = ''] = reply;
+    if (kind === 'head') return null;
+    if (kind === 'ok') return ok(step.to);
+    if (kind === 'gone') return fail({ kind });
+    return fail({ kind: z.enum(['state', 'late', 'early']).parse(kind), state: ActionState.parse(state) });
+  }
+
+  async function move(record: ActionRecord, step: Move): Promise<Result<ActionState, Standstill>> {
     for (;;) {
-      const [head, at] = await Promise.all([redis.get(keys.auditHead), redisNow(redis)]);
-      const linked = chain(head ?? '', line(action, step.to, at, step.actor, step.detail));
-      const reply = z
-        .array(z.string())
-        .parse(
-          await moveScript(
-            redis,
-            [keys.action(action.id), keys.audit, keys.auditHead],
-            [
-              action.id,
-              keys.prefix,
-              step.from.join(','),
-              step.to,
-              step.guard?.is ?? '',
-              step.guard?.field ?? '',
-              step.guard?.plusMs ?? 0,
-              head ?? '',
-              JSON.stringify(linked.entry),
-              linked.head,
-              KEEP.closedAction,
-              ...Object.entries(step.set).flat(),
-            ],
-          ),
-        );
-      const [kind, state = ''] = reply;
-      if (kind === 'head') continue;
-      if (kind === 'ok') return ok(step.to);
-      if (kind === 'gone') return fail({ kind });
-      return fail({ kind: z.enum(['state', 'late', 'early']).parse(kind), state: ActionState.parse(state) });
+      const moved = await tryMove(record, step, (await redis.get(keys.auditHead)) ?? '');
+      if (moved !== null) return moved;
     }
   }
 
@@ -167,6 +179,9 @@ export function createActionStore(redis: Redis, cluster: string) {
         readonly channel: string;
         readonly plan: RemedyPlan;
         readonly by: Person;
+        readonly approvalsNeeded: number;
+        /** Goes into the audit. */
+        readonly detail?: Record<string, string>;
       },
       approveMs: number,
     ): Promise<{ readonly kind: 'requested' | 'open'; readonly id: string }> => {
@@ -181,11 +196,16 @@ export function createActionStore(redis: Redis, cluster: string) {
           cluster,
           requestedBy: order.by,
           requestedAt: at,
+          approvalsNeeded: order.approvalsNeeded,
         };
         const action: Action = { ...content, approvals: [], digest: digestOf(content) };
         const linked = chain(
           head ?? '',
-          line(action, 'requested', at, order.by, { title: action.title, node: action.target.node ?? 'the cluster' }),
+          line(action, 'requested', at, order.by, {
+            title: action.title,
+            node: action.target.node ?? 'the cluster',
+            ...order.detail,
+          }),
         );
         const [kind, id = ''] = z
           .array(z.string())
@@ -212,16 +232,49 @@ export function createActionStore(redis: Redis, cluster: string) {
       }
     },
 
-    /** Stores an approval, while the request may still be approved. `detail` goes into the audit. */
-    approve: (id: string, approval: Approval, detail: Record<string, string> = {}): Promise<Result<ActionState, Standstill>> =>
-      moveById(id, () => ({
-        from: ['requested'],
-        to: 'approved',
-        guard: { is: 'until', field: 'approveBy' },
-        set: { approval: pack(ApprovalKind, approval), startBy: approval.expiresAt },
-        actor: approval.by,
-        detail,
-      })),
+    /**
+     * Stores an approval, while the request may still be approved, and moves it to `approved` when no more are needed. Each
+     * person counts once, and whoever requested it not at all unless `selfApproval` is true. `consent` is asked for the
+     * approval of the action as it stands then, `isLast` being whether it is the last one needed. `detail` goes into the audit.
+     */
+    approve: async (
+      id: string,
+      by: Person,
+      consent: (action: Action, isLast: boolean) => Approval,
+      options: { readonly selfApproval: boolean; readonly detail?: Record<string, string> },
+    ): Promise<Result<ActionState, Standstill>> => {
+      for (;;) {
+        // Every change is a line in the audit: what is read after its head is still so while the head is the same.
+        const head = (await redis.get(keys.auditHead)) ?? '';
+        const read = await get(id);
+        if (!read.ok) return fail({ kind: 'unreadable', fault: read.error });
+        if (read.value === null) return fail({ kind: 'gone' });
+        const record = read.value;
+        const { approvals, approvalsNeeded, requestedBy } = record.action;
+        if (record.state !== 'requested') return fail({ kind: 'state', state: record.state });
+        if (!options.selfApproval && requestedBy.user === by.user) return fail({ kind: 'own' });
+        const others = approvals.filter((earlier) => earlier.by.user !== by.user);
+        const approval = consent(record.action, others.length + 1 >= approvalsNeeded);
+        // Only by breaking the glass somebody can say more than they have said already.
+        if (others.length < approvals.length && approval.breakGlass === undefined) return fail({ kind: 'again' });
+        const given = [...others, approval];
+        const isLast = given.length >= neededOf(record.action, given);
+        const moved = await tryMove(
+          record,
+          {
+            from: ['requested'],
+            to: isLast ? 'approved' : 'requested',
+            ...(isLast ? {} : { event: 'approval' as const }),
+            guard: { is: 'until', field: 'approveBy' },
+            set: { approvals: pack(ApprovalsKind, given), ...(isLast ? { startBy: approval.expiresAt } : {}) },
+            actor: by,
+            detail: { ...(approvalsNeeded > 1 ? { approvals: `${given.length} of ${approvalsNeeded}` } : {}), ...options.detail },
+          },
+          head,
+        );
+        if (moved !== null) return moved;
+      }
+    },
 
     /** Denies a request, or an approved action that has not started. */
     deny: (id: string, by: Person, reason: string): Promise<Result<ActionState, Standstill>> =>
@@ -312,10 +365,10 @@ export function createActionStore(redis: Redis, cluster: string) {
           const record = read.ok ? read.value : null;
           return {
             title: record?.action.title ?? entry.action,
-            state: entry.event,
+            state: ActionState.parse(entry.event),
             outcome: record?.outcome?.outcome ?? null,
             requestedBy: record?.action.requestedBy.user ?? 'unknown',
-            approvedBy: record?.approval?.by.user ?? null,
+            approvedBy: record?.action.approvals.at(-1)?.by.user ?? null,
           };
         }),
       );
@@ -385,7 +438,7 @@ function endOf(outcome: RemedyOutcome): ActionState {
   return outcome.outcome === 'outcome-unknown' ? 'outcome-unknown' : 'done';
 }
 
-function line(action: Action, event: ActionState, at: number, actor: Person | null, detail: Record<string, string>): AuditLine {
+function line(action: Action, event: AuditEvent, at: number, actor: Person | null, detail: Record<string, string>): AuditLine {
   return { at, cluster: action.cluster, event, action: action.id, digest: action.digest, run: action.run, actor, detail };
 }
 
@@ -409,6 +462,7 @@ const Hash = z.object({
   closedBy: z.string().optional(),
   reason: z.string().optional(),
   approval: z.string().optional(),
+  approvals: z.string().optional(),
   outcome: z.string().optional(),
 });
 
@@ -419,12 +473,13 @@ function readAction(key: string, hash: Record<string, string>): Result<ActionRec
   const fields = read.value;
   const action = unpack(ActionKind, key, fields.action);
   if (!action.ok) return action;
-  const approval = fields.approval === undefined ? ok(null) : unpack(ApprovalKind, key, fields.approval);
-  if (!approval.ok) return approval;
+  const given = fields.approvals ?? fields.approval;
+  const approvals = given === undefined ? ok([]) : unpack(ApprovalsKind, key, given);
+  if (!approvals.ok) return approvals;
   const outcome = fields.outcome === undefined ? ok(null) : unpack(OutcomeKind, key, fields.outcome);
   if (!outcome.ok) return outcome;
   return ok({
-    action: approval.value === null ? action.value : { ...action.value, approvals: [approval.value] },
+    action: { ...action.value, approvals: approvals.value },
     channel: fields.channel,
     state: fields.state,
     revision: fields.revision,
@@ -434,7 +489,6 @@ function readAction(key: string, hash: Record<string, string>): Result<ActionRec
     closedAt: fields.closedAt ?? null,
     closedBy: fields.closedBy ?? null,
     reason: fields.reason ?? null,
-    approval: approval.value,
     outcome: outcome.value,
   });
 }

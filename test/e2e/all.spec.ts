@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signApproval } from '../../src/jobs/approval.ts';
 import { createProducer } from '../../src/jobs/producer.ts';
 import { digestOf } from '../../src/model/remedy.ts';
-import { ActionKind, ApprovalKind } from '../../src/model/wire/action.ts';
+import { ActionKind, ApprovalsKind } from '../../src/model/wire/action.ts';
 import { pack, unpack } from '../../src/model/wire/kind.ts';
 import { readAudit, readAuditHead, verifyAudit } from '../../src/store/audit.ts';
 import { makeApprovalKeys } from '../action.ts';
@@ -129,7 +129,7 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('netcheck all over a real n
     await netcheck.redis.hset(key, {
       state: 'approved',
       action: pack(ActionKind, action),
-      approval: pack(ApprovalKind, approval),
+      approvals: pack(ApprovalsKind, [approval]),
       startBy: expiresAt,
     });
     const producer = createProducer(netcheck.redis);

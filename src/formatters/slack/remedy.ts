@@ -1,3 +1,4 @@
+import type { Button } from '@slack/types';
 import type { Action, ProbeReading, RemedyOutcome } from '../../model/remedy.ts';
 import { cleanText } from '../../model/text.ts';
 import type { ActionRecord } from '../../model/wire/action.ts';
@@ -8,16 +9,29 @@ import { citationLine } from './verdict.ts';
 import { count } from './words.ts';
 
 /** Who may approve, as configured. */
-export type Approvers = { readonly users: readonly string[]; readonly groups: readonly string[] };
+type Approvers = { readonly users: readonly string[]; readonly groups: readonly string[] };
+
+/**
+ * What policy says of an action: who may approve it, whether its requester may, which quiet hours are on and until when
+ * (milliseconds), and whether breaking the glass would help.
+ */
+export type CardPolicy = {
+  readonly approvers: Approvers;
+  readonly selfApproval: boolean;
+  readonly quiet: { readonly words: string; readonly until: number } | null;
+  readonly breakGlass: boolean;
+};
 
 const NAMED_APPROVERS = 10;
+/** What a card leaves free while it is asked, for what it has to say later. */
+const SPARE = 1_500;
 
 /**
  * The card of an action: what will run, where, why, at what risk, how it is undone and verified, who may approve it and
  * until when; afterwards, what became of it. Returns null when the card could not show all of what runs: such a remedy
  * must not be offered.
  */
-export function remedyCard(record: ActionRecord, approvers: Approvers, note: string | null): Message | null {
+export function remedyCard(record: ActionRecord, policy: CardPolicy, note: string | null): Message | null {
   const { action } = record;
   const commands = action.commands.map(shellWords).join('\n');
   const onFailure = (action.onFailure ?? []).map(shellWords).join('\n');
@@ -50,28 +64,32 @@ export function remedyCard(record: ActionRecord, approvers: Approvers, note: str
     section(
       joined(
         [
-          md`*Risk:* ${plain(risk, 1_000)}`,
+          md`*Risk* (${plain(action.riskClass)}): ${plain(risk, 1_000)}`,
           action.undo === null ? md`*Undo:* not possible.` : md`*Undo:* ${plain(action.undo, 1_000)}`,
           md`*Verified by* ${verifiedBy(action)}.`,
         ],
         '\n',
       ),
     ),
-    ...(record.state === 'requested' ? [section(askApprovers(record, approvers)), decisionButtons(action)] : []),
+    ...(record.state === 'requested' ? [section(askApprovers(record, policy))] : []),
+    buttons('decision', [...(record.state === 'requested' ? decisionButtons(action, policy) : []), detailsButton(action)]),
     context(joined([md`requested by ${mention(action.requestedBy.user)}`, md`action ${code(action.id)}`], ' · ')),
   ];
-  if (blocks.reduce((sum, block) => sum + sizeOf(block), 0) > LIMITS.message) return null;
+  const room = record.state === 'requested' ? LIMITS.message - SPARE : LIMITS.message;
+  if (blocks.reduce((sum, block) => sum + sizeOf(block), 0) > room) return null;
   return { text: literal(`${STATE_TEXTS[record.state]}: ${action.title}`, 300), blocks };
 }
 
-function verifiedBy({ undoes, verification }: Action): Mrkdwn {
+/** How it is verified that a remedy helped. */
+export function verifiedBy({ undoes, verification }: Action): Mrkdwn {
   if (undoes !== undefined) return md`comparing the state with the one from before action ${code(undoes)}`;
   return verification.length === 0
     ? md`reading the state again`
     : md`running ${plain(count(verification.length, 'failing probe'))} again`;
 }
 
-function placeOf({ target }: Action): Mrkdwn {
+/** Where a remedy acts. */
+export function placeOf({ target }: Action): Mrkdwn {
   return target.node === null ? md`in the cluster` : md`on ${code(target.node, 260)}`;
 }
 
@@ -100,7 +118,7 @@ const STATE_TEXTS: Record<ActionRecord['state'], string> = {
 };
 
 function statusLines(record: ActionRecord, note: string | null): Mrkdwn[] {
-  const by = record.approval === null ? [] : [md`Approved by ${mention(record.approval.by.user)}.`];
+  const by = approvedBy(record.action.approvals);
   switch (record.state) {
     case 'requested':
       return [];
@@ -109,7 +127,7 @@ function statusLines(record: ActionRecord, note: string | null): Mrkdwn[] {
     case 'started':
       return [...by, ...(note === null ? [] : [md`Now: ${plain(note, 300)}`])];
     case 'denied':
-      return [record.closedBy === null ? md`Denied.` : md`By ${mention(record.closedBy)}.`];
+      return [record.closedBy === null ? md`Denied.` : md`By ${mention(record.closedBy)}.`, ...reasonLine(record)];
     case 'done':
     case 'failed':
     case 'outcome-unknown':
@@ -120,33 +138,93 @@ function statusLines(record: ActionRecord, note: string | null): Mrkdwn[] {
   }
 }
 
+function approvedBy(approvals: Action['approvals']): Mrkdwn[] {
+  if (approvals.length === 0) return [];
+  const names = approvals.map(({ by }) => mention(by.user));
+  return [
+    md`Approved by ${joined(names, ', ')}.`,
+    ...approvals.flatMap(({ by, breakGlass }) =>
+      breakGlass === undefined ? [] : [md`🚨 *Break-glass* by ${mention(by.user)}: ${plain(breakGlass, 500)}`],
+    ),
+  ];
+}
+
 function reasonLine(record: ActionRecord): Mrkdwn[] {
   return record.reason === null || record.reason === '' ? [] : [md`${plain(capital(record.reason), 500)}`];
 }
 
-function askApprovers(record: ActionRecord, approvers: Approvers): Mrkdwn {
+function askApprovers({ action, approveBy }: ActionRecord, policy: CardPolicy): Mrkdwn {
+  const { approvers, quiet } = policy;
+  const { approvals, approvalsNeeded } = action;
   const named = [...approvers.users.map(mention), ...approvers.groups.map(groupMention)].slice(0, NAMED_APPROVERS);
   const left = approvers.users.length + approvers.groups.length - named.length;
-  return md`*Who may approve:* ${joined(named, ', ')}${left > 0 ? md` and ${plain(left)} more` : md``}, but not whoever requested it. Until ${clockTime(record.approveBy)}.`;
+  const own = policy.selfApproval ? md`also whoever requested it, with a reason` : md`but not whoever requested it`;
+  const given = approvals.map(({ by }) => mention(by.user));
+  return joined(
+    [
+      ...(approvalsNeeded > 1
+        ? [
+            md`*Approvals:* ${plain(approvals.length)} of ${plain(approvalsNeeded)}, by different people${given.length === 0 ? md`` : md`: so far ${joined(given, ', ')}`}.`,
+          ]
+        : []),
+      md`*Who may approve:* ${joined(named, ', ')}${left > 0 ? md` and ${plain(left)} more` : md``}, ${own}. Until ${clockTime(approveBy)}.`,
+      ...(quiet === null
+        ? []
+        : [
+            md`🌙 *Quiet hours* (${plain(quiet.words, 200)}) until ${clockTime(quiet.until)}: only breaking the glass approves it.`,
+          ]),
+    ],
+    '\n',
+  );
 }
 
-function decisionButtons(action: Action) {
+function decisionButtons(action: Action, { breakGlass }: CardPolicy): Button[] {
   const value = `${action.cluster}/${action.id}`;
-  return buttons('decision', [
+  const isLast = action.approvalsNeeded - action.approvals.length <= 1;
+  return [
     button({
       action: ACTIONS.approve,
-      label: 'Approve and run',
+      label: isLast ? 'Approve and run' : 'Approve',
       value,
       style: 'primary',
       confirm: {
-        title: 'Run it now?',
+        title: isLast ? 'Run it now?' : 'Approve it?',
         text: `${action.title}. ${action.risk}`,
-        yes: 'Run it',
+        yes: isLast ? 'Run it' : 'Approve',
         no: 'Not now',
       },
     }),
     button({ action: ACTIONS.deny, label: 'Deny', value, style: 'danger' }),
-  ]);
+    ...(breakGlass ? [button({ action: ACTIONS.breakGlass, label: 'Break the glass', value, style: 'danger' })] : []),
+  ];
+}
+
+function detailsButton(action: Action): Button {
+  return button({ action: ACTIONS.details, label: 'Details', value: `${action.cluster}/${action.id}` });
+}
+
+/**
+ * What a channel is told, outside of any thread, when somebody broke the glass for a remedy. Null when nobody did.
+ */
+export function breakGlassMessage({ action }: ActionRecord): Message | null {
+  const broken = action.approvals.find(({ breakGlass }) => breakGlass !== undefined);
+  if (broken === undefined) return null;
+  return {
+    text: literal(`Break-glass: ${action.title}, cluster ${action.cluster}`, 300),
+    blocks: [
+      section(
+        joined(
+          [
+            md`🚨 *Break-glass:* ${mention(broken.by.user)} approved *${plain(action.title, 200)}* on cluster ${code(action.cluster, 70)} past its policy.`,
+            md`*Reason:* ${plain(broken.breakGlass ?? '', 500)}`,
+            md`It was requested by ${mention(action.requestedBy.user)} and needs ${plain(count(action.approvalsNeeded, 'approval'))} by policy. What runs is in the thread of run ${code(action.run)}.`,
+          ],
+          '\n',
+        ),
+      ),
+      context(md`action ${code(action.id)}, in the audit as ${code('breakGlass=yes')}`),
+    ],
+  };
 }
 
 /** The reply under a remedy that ran: before and after, side by side, and how to undo it. */

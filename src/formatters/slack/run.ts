@@ -11,6 +11,8 @@ export const ACTIONS = {
   approve: 'approve',
   deny: 'deny',
   undo: 'undo',
+  breakGlass: 'break-glass',
+  details: 'details',
   saveDigest: 'save-digest',
   dropDigest: 'drop-digest',
   history: 'history',

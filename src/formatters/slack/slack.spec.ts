@@ -8,12 +8,19 @@ import type { Action, RemedyOutcome } from '../../model/remedy.ts';
 import type { Verdict, VerdictFinding } from '../../model/verdict.ts';
 import type { ActionRecord } from '../../model/wire/action.ts';
 import type { Message } from './blocks.ts';
-import { outcomeMessage, remedyCard, shellWords } from './remedy.ts';
+import { code, md } from './markup.ts';
+import { breakGlassMessage, type CardPolicy, outcomeMessage, remedyCard, shellWords } from './remedy.ts';
+import { remedyDetails } from './remedy-details.ts';
 import { endedMessage, type RunView, waitingMessage } from './run.ts';
 import { symptomLines, threadReplies } from './thread.ts';
 import { verdictMessage } from './verdict.ts';
 
-const approvers = { users: ['U0000000A', 'U0000000B'], groups: ['S000000001'] };
+const policy: CardPolicy = {
+  approvers: { users: ['U0000000A', 'U0000000B'], groups: ['S000000001'] },
+  selfApproval: false,
+  quiet: null,
+  breakGlass: false,
+};
 
 function viewOf(verdict: Verdict): RunView {
   return { ref: `lab/${verdict.run.id}`, cluster: 'lab', request: verdict.run.request, requestedBy: 'U0000000R' };
@@ -143,6 +150,7 @@ function record(action: Partial<Action> = {}, rest: Partial<ActionRecord> = {}):
       ...plan,
       requestedBy: { user: 'U0000000R', team: 'T1' },
       requestedAt: 1_800_000_000_000,
+      approvalsNeeded: 1,
       approvals: [],
       digest: 'd',
       ...action,
@@ -156,14 +164,13 @@ function record(action: Partial<Action> = {}, rest: Partial<ActionRecord> = {}):
     closedAt: null,
     closedBy: null,
     reason: null,
-    approval: null,
     outcome: null,
     ...rest,
   };
 }
 
 test('a remedy shows exactly what runs, why, at what risk, and who decides until when', () => {
-  const card = remedyCard(record(), approvers, null);
+  const card = remedyCard(record(), policy, null);
   if (card === null) throw new Error('no card');
   expect(readable(card)).toBe(
     [
@@ -172,11 +179,11 @@ test('a remedy shows exactly what runs, why, at what risk, and who decides until
       '> `node-2` /proc/sys/net/ipv4/ip_forward: `0`',
       '*Runs exactly this* on `node-2`:',
       '[[{"type":"text","text":"sysctl -w net.ipv4.ip_forward=1"}]]',
-      '*Risk:* Writing this key also resets the forwarding of every interface.',
+      '*Risk* (medium): Writing this key also resets the forwarding of every interface.',
       '*Undo:* The value of every interface is written back.',
       '*Verified by* running 15 failing probes again.',
       '*Who may approve:* <@U0000000A>, <@U0000000B>, <!subteam^S000000001>, but not whoever requested it. Until <!date^1800000900^{time}|08:15 UTC>.',
-      '[Approve and run] [Deny]',
+      '[Approve and run] [Deny] [Details]',
       'requested by <@U0000000R> · action `a1`',
     ].join('\n'),
   );
@@ -185,12 +192,108 @@ test('a remedy shows exactly what runs, why, at what risk, and who decides until
 
 test('a remedy of a risk, for which no probe failed, is verified by the state alone, and its report says so', () => {
   const { action } = record({ verification: [] });
-  const card = remedyCard({ ...record(), action }, approvers, null);
+  const card = remedyCard({ ...record(), action }, policy, null);
   expect(card === null ? '' : readable(card)).toContain('*Verified by* reading the state again.');
   const outcome: RemedyOutcome = { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: [] };
   expect(readable(outcomeMessage(action, outcome))).toBe(
     '✅ *Healed:* what was found is not there any more. *Set ip_forward to 1 on node-2*',
   );
+});
+
+const consent = (user: string, breakGlass?: string) => ({
+  action: 'a1',
+  cluster: 'lab',
+  digest: 'd',
+  by: { user, team: 'T1' },
+  expiresAt: 1_800_000_120_000,
+  signature: 's',
+  ...(breakGlass === undefined ? {} : { breakGlass }),
+});
+
+test('a card says how many have approved of how many, which quiet hours are on, and what breaking the glass is for', () => {
+  const asked = record({ approvalsNeeded: 2, approvals: [consent('U0000000A')] });
+  const quiet = { words: 'every day 18:00–08:00 Europe/Berlin', until: 1_800_003_600_000 };
+  const cards = [
+    remedyCard(record({ approvalsNeeded: 2 }), { ...policy, breakGlass: true }, null),
+    remedyCard(asked, { ...policy, selfApproval: true, quiet, breakGlass: true }, null),
+    remedyCard({ ...asked, state: 'denied', closedBy: 'U0000000B', reason: 'a deploy runs' }, policy, null),
+    remedyCard(
+      { ...record({ approvalsNeeded: 2, approvals: [consent('U0000000A', 'the site is down')] }), state: 'approved' },
+      policy,
+      null,
+    ),
+  ];
+  const shown = cards.map((card) => (card === null ? [] : readable(card).split('\n')));
+  expect(shown.map((lines) => lines.filter((line) => /approv|Approv|Quiet|By <|deploy|glass|^\[[A-Z]/.test(line)))).toEqual([
+    [
+      '🛠️ *Remedy, waiting for approval:* *Set ip_forward to 1 on node-2*',
+      '*Approvals:* 0 of 2, by different people.',
+      '*Who may approve:* <@U0000000A>, <@U0000000B>, <!subteam^S000000001>, but not whoever requested it. Until <!date^1800000900^{time}|08:15 UTC>.',
+      '[Approve] [Deny] [Break the glass] [Details]',
+    ],
+    [
+      '🛠️ *Remedy, waiting for approval:* *Set ip_forward to 1 on node-2*',
+      '*Approvals:* 1 of 2, by different people: so far <@U0000000A>.',
+      '*Who may approve:* <@U0000000A>, <@U0000000B>, <!subteam^S000000001>, also whoever requested it, with a reason. Until <!date^1800000900^{time}|08:15 UTC>.',
+      '🌙 *Quiet hours* (every day 18:00–08:00 Europe/Berlin) until <!date^1800003600^{time}|09:00 UTC>: only breaking the glass approves it.',
+      '[Approve and run] [Deny] [Break the glass] [Details]',
+    ],
+    ['By <@U0000000B>.', 'A deploy runs.', '[Details]'],
+    [
+      '👍 *Remedy, approved:* *Set ip_forward to 1 on node-2*',
+      'Approved by <@U0000000A>.',
+      '🚨 *Break-glass* by <@U0000000A>: the site is down',
+      '[Details]',
+    ],
+  ]);
+  expect(cards.flatMap(slackFaults)).toEqual([]);
+});
+
+test('the details of a remedy are whole: finding, commands, probes, digest, approvals and the policy that applies', () => {
+  const asked = record({
+    digest: 'f00d'.repeat(16),
+    approvalsNeeded: 2,
+    approvals: [consent('U0000000A'), consent('U0000000B', 'the site is down')],
+    verification: [{ probe: 'pod-ping node-1 > default/web-2', before: { how: 'timeout', sent: 20, delivered: 0 } }],
+  });
+  const blocks = remedyDetails(asked, [md`*Needs:* 2 approvals (${code('access.rules.0.approvals')})`]);
+  expect(readable({ text: 't', blocks })).toBe(
+    [
+      '*Set ip_forward to 1 on node-2* on `node-2`, cluster `lab`',
+      '*State:* requested',
+      '*Risk class:* medium',
+      '*Finding* `ip-forward-off`: node-2 does not forward IPv4: net.ipv4.ip_forward is 0, set by /etc/sysctl.d/90-hardening.conf.',
+      '> `node-2` /proc/sys/net/ipv4/ip_forward: `0`',
+      '> `node-2` /etc/sysctl.d/90-hardening.conf: `net.ipv4.ip_forward = 0`',
+      '*Runs exactly this*, in this order:',
+      '[[{"type":"text","text":"sysctl -w net.ipv4.ip_forward=1"}]]',
+      '*Verified by* running 1 failing probe again.',
+      '• pod-ping node-1 &gt; default/web-2: timeout 0/20',
+      '*Policy* that applies to it:',
+      '*Needs:* 2 approvals (`access.rules.0.approvals`)',
+      '*Approvals:* 2 of 2',
+      '• <@U0000000A>, holds until <!date^1800000120^{date_short_pretty} {time}|2027-01-15 08:02 UTC>',
+      '• <@U0000000B>, holds until <!date^1800000120^{date_short_pretty} {time}|2027-01-15 08:02 UTC>, *broke the glass:* the site is down',
+      'It may be approved until <!date^1800000900^{date_short_pretty} {time}|2027-01-15 08:15 UTC>.',
+      `requested by <@U0000000R> <!date^1800000000^{date_short_pretty} {time}|2027-01-15 08:00 UTC> · action \`a1\` · run \`r1\` · digest \`${'f00d'.repeat(16)}\``,
+    ].join('\n'),
+  );
+  expect(slackFaults({ text: 't', blocks })).toEqual([]);
+});
+
+test('a channel is told of a broken glass: who, what, why and what policy asks', () => {
+  const broken = record({ approvalsNeeded: 2, approvals: [consent('U0000000A', 'the site is down <!channel>')] });
+  const message = breakGlassMessage(broken);
+  if (message === null) throw new Error('no message');
+  expect(readable(message)).toBe(
+    [
+      '🚨 *Break-glass:* <@U0000000A> approved *Set ip_forward to 1 on node-2* on cluster `lab` past its policy.',
+      '*Reason:* the site is down &lt;!channel&gt;',
+      'It was requested by <@U0000000R> and needs 2 approvals by policy. What runs is in the thread of run `r1`.',
+      'action `a1`, in the audit as `breakGlass=yes`',
+    ].join('\n'),
+  );
+  expect([slackFaults(message), breakGlassMessage(record({ approvals: [consent('U0000000A')] }))]).toEqual([[], null]);
 });
 
 test('a remedy that no card can show whole has no card', () => {
@@ -199,7 +302,7 @@ test('a remedy that no card can show whole has no card', () => {
     record({ commands: [['sysctl', '-w', 'a\u202eb=1']] }),
     record({ risk: 'r'.repeat(2_000) }),
     record({ title: 't'.repeat(80) }),
-  ].map((one) => remedyCard(one, approvers, null));
+  ].map((one) => remedyCard(one, policy, null));
   expect(cards).toEqual([null, null, null, null]);
 });
 
@@ -378,8 +481,14 @@ test('no remedy, however hostile, makes a card or a report that Slack refuses', 
         { title: text, risk: text, undo: text, commands: [[text, text]], finding: { code: text, summary: text, evidence } },
         { outcome, reason: text, state: 'done', closedBy: text },
       );
-      const card = remedyCard(one, approvers, text);
-      expect([...(card === null ? [] : slackFaults(card)), ...slackFaults(outcomeMessage(one.action, outcome))]).toEqual([]);
+      const card = remedyCard(one, policy, text);
+      const details = { text: 't', blocks: remedyDetails(one, []) };
+      expect([
+        ...(card === null ? [] : slackFaults(card)),
+        // A form has more room than a message.
+        ...slackFaults(details).filter((fault) => !fault.startsWith('all blocks together')),
+        ...slackFaults(outcomeMessage(one.action, outcome)),
+      ]).toEqual([]);
     }),
     fuzzing,
   );

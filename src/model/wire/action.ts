@@ -2,8 +2,26 @@ import { z } from 'zod';
 import { Action, ActionState, Approval, Person, RemedyOutcome } from '../remedy.ts';
 import { defineKind } from './kind.ts';
 
-export const ActionKind = defineKind({ name: 'action', version: 1, schema: Action });
-export const ApprovalKind = defineKind({ name: 'approval', version: 1, schema: Approval });
+/**
+ * Version 1 knew neither risk classes nor how many have to approve. What was approved then was something else: it does not
+ * run any more, as its digest says.
+ */
+export const ActionKind = defineKind({
+  name: 'action',
+  version: 2,
+  schema: Action,
+  previous: {
+    schema: Action.omit({ riskClass: true, approvalsNeeded: true }),
+    upgrade: (action) => ({ ...action, riskClass: 'high' as const, approvalsNeeded: 1 }),
+  },
+});
+/** Version 1 was a single approval. */
+export const ApprovalsKind = defineKind({
+  name: 'approvals',
+  version: 2,
+  schema: z.array(Approval),
+  previous: { schema: Approval, upgrade: (approval) => [approval] },
+});
 export const OutcomeKind = defineKind({ name: 'remedy outcome', version: 1, schema: RemedyOutcome });
 
 /**
@@ -21,7 +39,6 @@ export type ActionRecord = {
   readonly closedAt: number | null;
   readonly closedBy: string | null;
   readonly reason: string | null;
-  readonly approval: Approval | null;
   readonly outcome: RemedyOutcome | null;
 };
 
@@ -29,6 +46,10 @@ export type ActionRecord = {
 export function isClosed(state: ActionState): boolean {
   return state !== 'requested' && state !== 'approved' && state !== 'started';
 }
+
+/** What a line of the audit is about: a change of state, or an approval after which more are needed. */
+export const AuditEvent = z.enum([...ActionState.options, 'approval']);
+export type AuditEvent = z.infer<typeof AuditEvent>;
 
 /**
  * One line of the audit. `hash` is the SHA-256 over the canonical JSON of all other fields; `previous` the hash of the
@@ -39,7 +60,7 @@ export const AuditEntry = z.strictObject({
   seq: z.int(),
   at: z.int(),
   cluster: z.string(),
-  event: ActionState,
+  event: AuditEvent,
   action: z.string(),
   digest: z.string(),
   run: z.string(),
