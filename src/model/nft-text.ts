@@ -52,6 +52,8 @@ function statementText(statement: unknown): string {
       ].join(' ');
     case 'set':
       return setText(of);
+    case 'meter':
+      return `meter ${word(of['name'])} { ${expressionText(of['key'])} ${ruleText([of['stmt']])} }`;
     case 'dnat':
     case 'snat':
     case 'redirect':

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Table } from '../../src/checks/kit/netfilter/ast.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Step, Table } from '../../src/checks/kit/netfilter/ast.ts';
 import { parseIptablesSave } from '../../src/checks/kit/netfilter/iptables-save.ts';
 import { parseNft } from '../../src/checks/kit/netfilter/nft.ts';
 import { type FilterPacket, type HookAt, unchanged } from '../../src/checks/kit/netfilter/packet.ts';
@@ -270,6 +270,9 @@ function happened(host: Host, is: 'received' | 'answered' | 'connected', id: str
 
 type Loaded = { readonly tables: readonly Table[]; readonly printed: string };
 
+/** Rules of a trial, and whether one of them asks what cannot be told from rules and packet. */
+type Trial = { readonly name: string; readonly text: string; readonly unknowable?: true };
+
 /** A packet of which the walk says something else than what happened, or nothing although the rules hold no riddle. */
 type Disagreement = {
   readonly probe: string;
@@ -304,7 +307,226 @@ async function disagreements(run: string, isUnknowable: boolean, load: () => Pro
   });
 }
 
+/** The rules that eat something for certain and wholly, as the walk says, of all probes of a run; sorted. */
+function named(tables: readonly Table[], run: string): string[] {
+  const walk = createWalk(tables);
+  const outcomes = probesOf(run).flatMap((probe) => expectationOf(walk, probe).outcomes);
+  const eaters = outcomes.filter(({ verdict, partial }) => (verdict === 'drop' || verdict === 'reject') && !partial);
+  return [...new Set(eaters.flatMap(({ rule }) => (rule === null || rule.policy ? [] : [`${rule.chain} ${rule.text}`])))].sort();
+}
+
+/** The rules that drop or reject and have counted a packet; sorted. */
+function counted(tables: readonly Table[]): string[] {
+  const rules = tables.flatMap(({ chains }) =>
+    chains.flatMap(({ name, rules: own }) => own.map((rule) => ({ ...rule, chain: name }))),
+  );
+  const eats = (steps: readonly Step[]): boolean =>
+    steps.some((step) => step.do === 'verdict' && (step.verdict.kind === 'drop' || step.verdict.kind === 'reject'));
+  return rules
+    .filter(({ packets, steps }) => (packets ?? 0) > 0 && eats(steps))
+    .map(({ chain, text }) => `${chain} ${text}`)
+    .sort();
+}
+
 const options = { timeout: 60_000, skip: missing !== undefined };
+
+/** As people write them. `test.for` runs each in both kinds of iptables. */
+const IPTABLES_TRIALS: readonly Trial[] = [
+  {
+    name: 'in raw and mangle, by lists of ports',
+    text: `*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p udp -m udp --dport 7001 -j DROP
+COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A FORWARD -p tcp -m multiport --dports 22,7002:7003 -j DROP
+-A INPUT -p tcp -m multiport ! --dports 22,7001 -j DROP
+-A POSTROUTING -o eth0 -p icmp -j DROP
+COMMIT
+`,
+  },
+  {
+    name: 'a goto does not come back, what stands behind it is never asked',
+    text: `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:LISTED - [0:0]
+:DENY - [0:0]
+-A FORWARD -p tcp -g LISTED
+-A FORWARD -p udp -j LISTED
+-A FORWARD -p udp -m udp --dport 7003 -j DROP
+-A FORWARD -p tcp -j REJECT --reject-with tcp-reset
+-A INPUT -p udp -g DENY
+-A INPUT -j ACCEPT
+-A LISTED -p tcp -m tcp --dport 7001 -g DENY
+-A LISTED -p udp -m udp --dport 7002 -j DENY
+-A LISTED -j RETURN
+-A DENY -m comment --comment "the last word" -j DROP
+COMMIT
+`,
+  },
+  {
+    name: 'connections that stand are accepted before what is dropped',
+    text: `*filter
+:INPUT DROP [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 7001 --tcp-flags FIN,SYN,RST,ACK SYN -j DROP
+-A INPUT -i br0 -m conntrack --ctstate NEW -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -m conntrack ! --ctstate NEW -j DROP
+-A FORWARD -p udp -m udp --dport 7001:7002 -j REJECT --reject-with icmp-port-unreachable
+-A FORWARD -s 10.1.0.0/24 -d 10.1.0.0/24 -m conntrack --ctstate NEW -j DROP
+COMMIT
+`,
+  },
+  {
+    name: 'every device but one',
+    text: `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT ! -i eth0 -p tcp -m tcp --dport 7001 -j DROP
+-A INPUT ! -i br+ -p udp -m udp --sport 7002 -j DROP
+-A FORWARD ! -i br+ -o br0 -p udp -m udp --sport 7003 -j DROP
+-A FORWARD ! -s 10.2.0.0/24 ! -d 10.2.0.0/24 -j DROP
+-A OUTPUT ! -o lo ! -d 10.1.0.0/24 -p tcp -m tcp --dport 7003 -j REJECT --reject-with tcp-reset
+COMMIT
+`,
+  },
+  {
+    name: 'over a rate that nobody reaches, or by who came before',
+    unknowable: true,
+    text: `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -p udp -m hashlimit --hashlimit-above 1000/sec --hashlimit-mode srcip --hashlimit-name a -j DROP
+-A FORWARD -p tcp -m connlimit --connlimit-above 1000 --connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset
+-A INPUT -m recent --rcheck --name nobody --mask 255.255.255.255 --rsource -j DROP
+COMMIT
+`,
+  },
+];
+
+const NFT_TRIALS: readonly Trial[] = [
+  {
+    name: 'named sets and verdict maps, of ranges, pairs and everything else',
+    text: `table inet fw {
+  set closed { type inet_service; flags interval; elements = { 22, 7002-7003 } }
+  set people { type ipv4_addr; flags timeout; elements = { 10.1.0.3 timeout 1h comment "peer" } }
+  map ports { type inet_service : verdict; elements = { 7001 : jump first, 7003 : drop } }
+  map ways { type ifname . inet_service : verdict; elements = { "br0" . 7002 : goto first, "eth0" . 7003 : drop } }
+  map blocks { typeof ip daddr . tcp dport : verdict; flags interval; elements = { 10.2.0.0/24 . 7001 : accept, * : jump second } }
+  chain first {
+    counter drop
+  }
+  chain second {
+    ip saddr 10.1.0.0/24 ip daddr 10.2.0.0/24 tcp dport @closed counter drop
+  }
+  chain input {
+    type filter hook input priority 0; policy accept;
+    tcp dport vmap @ports
+    udp dport != @closed counter drop
+  }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    iifname . udp dport vmap @ways
+    ip daddr . tcp dport vmap @blocks
+    ip daddr @people counter drop
+  }
+  chain output {
+    type filter hook output priority 0; policy accept;
+    meta l4proto { tcp, udp } th dport 7002 counter reject
+  }
+}
+`,
+  },
+  {
+    name: 'before tracking, and by bits of its state',
+    text: `table ip early {
+  chain raw {
+    type filter hook prerouting priority raw; policy accept;
+    ct state invalid udp dport 7001 counter drop
+    ct state new counter drop
+    iifname != { "eth0", "br0" } counter drop
+  }
+  chain mangle {
+    type filter hook forward priority mangle; policy accept;
+    ct state vmap { established : accept, related : accept, invalid : drop }
+    tcp flags & (fin | syn | rst | ack) == syn tcp dport { 7002, 7003 } counter drop
+    ct state != established ip protocol icmp counter drop
+  }
+}
+`,
+  },
+  {
+    name: 'over a rate or number that nobody reaches',
+    unknowable: true,
+    text: `table inet fw {
+  set many { type ipv4_addr; flags dynamic; size 1024; }
+  set fast { type ipv4_addr; flags dynamic; size 1024; }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    meta l4proto tcp add @many { ip saddr ct count over 1000 } counter reject
+    meta l4proto udp update @fast { ip saddr limit rate over 1000/second } counter drop
+    icmp type echo-request limit rate over 1000/second counter drop
+  }
+  chain input {
+    type filter hook input priority 0; policy accept;
+    quota over 100 mbytes counter drop
+    ct count over 1000 counter drop
+  }
+}
+`,
+  },
+];
+
+const TOOLS = { legacy: 'iptables-legacy', 'iptables-nft': 'iptables-nft' } as const;
+
+describe.each(Object.keys(TOOLS) as (keyof typeof TOOLS)[])('with %s', (system) => {
+  test.for(IPTABLES_TRIALS)('$name', options, async ({ name, text, unknowable = false }) => {
+    const read = async () => {
+      const printed = await must(stage.run('router', [`${TOOLS[system]}-save`, '-c']));
+      return { tables: parseIptablesSave(printed, system).tables, printed };
+    };
+    const run = `${system}-${name.replaceAll(' ', '-')}`;
+    const found = await disagreements(run, unknowable, async () => {
+      await must(stage.run('router', [`${TOOLS[system]}-restore`], text));
+      return read();
+    });
+    const { tables } = await read();
+    await must(stage.run('router', [`${TOOLS[system]}-restore`], NO_RULES));
+    expect({ found, named: named(tables, run) }).toEqual({ found: [], named: counted(tables) });
+    expect(named(tables, run).length > 0).toBe(!unknowable);
+  });
+});
+
+test.for(NFT_TRIALS)('with nft: $name', options, async ({ name, text, unknowable = false }) => {
+  const read = async () => {
+    const printed = await must(stage.run('router', ['nft', '-j', 'list', 'ruleset']));
+    return { tables: parseNft(printed), printed: await must(stage.run('router', ['nft', 'list', 'ruleset'])) };
+  };
+  const run = `nft-${name.replaceAll(' ', '-')}`;
+  const found = await disagreements(run, unknowable, async () => {
+    await must(stage.run('router', ['nft', '-f', '-'], `flush ruleset\n${text}`));
+    return read();
+  });
+  const { tables } = await read();
+  await must(stage.run('router', ['nft', 'flush', 'ruleset']));
+  const eaters = named(tables, run);
+  // Only rules with a counter can be compared; drops of maps have none.
+  expect({ found, named: eaters.filter((rule) => rule.includes('counter')) }).toEqual({ found: [], named: counted(tables) });
+  expect(eaters.length > 0).toBe(!unknowable);
+});
 
 test.for(seeds)('iptables-legacy and the walk agree (seed %i)', options, async (seed) => {
   expect(await iptablesDisagreements('legacy', seed)).toEqual([]);

@@ -1,3 +1,4 @@
+import { CLUSTER, RACK } from '../topology.ts';
 import { type Fault, failedBy } from './fault.ts';
 import { expectPackets, ping, tcp } from './packets.ts';
 import { podIp } from './where.ts';
@@ -91,6 +92,66 @@ export const inputDropVxlan: Fault = {
     await lab.sh(at.node, `iptables-nft -D INPUT ${VXLAN_DROP}`);
   },
   expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'to' }),
+};
+
+const RAW_DROP = '-p udp -m multiport --dports 4789,8472 -j DROP';
+
+export const rawDropVxlan: Fault = {
+  name: 'raw-drop-vxlan',
+  row: 'N2',
+  title: "a DROP for a list of ports, flannel's among them, in the raw table of iptables-legacy on a node",
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(at.node, `iptables-legacy -t raw -A PREROUTING ${RAW_DROP}`);
+    return {};
+  },
+  prove: inputDropVxlan.prove,
+  async heal(lab, at) {
+    await lab.sh(at.node, `iptables-legacy -t raw -D PREROUTING ${RAW_DROP}`);
+  },
+  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { mentions: ['multiport --dports 4789,8472'] }),
+};
+
+export const nftMapDropsKubelet: Fault = {
+  name: 'nft-map-drops-kubelet',
+  row: 'N2',
+  title: 'a verdict map of a native nftables table drops the kubelet’s port on a node, but for the control plane',
+  placement: 'node',
+  async inject(lab, at) {
+    await lab.sh(
+      at.node,
+      `nft -f - <<'END'
+table inet edge {
+  set admins { type ipv4_addr; flags interval; elements = { ${RACK.gateway.ip}, ${RACK.controlPlane.ip} } }
+  map ports { type inet_service : verdict; elements = { 22 : accept, ${CLUSTER.kubeletPort} : jump closed } }
+  chain closed {
+    counter drop
+  }
+  chain input {
+    type filter hook input priority filter; policy accept;
+    ct state established,related accept
+    iifname != "eth0" accept
+    ip saddr @admins accept
+    tcp dport vmap @ports
+  }
+}
+END`,
+    );
+    return {};
+  },
+  prove: (lab, at) =>
+    expectPackets(lab, {
+      pass: [
+        ping(at.peer, lab.node(at.node).ip),
+        tcp(at.node, lab.node(at.peer).ip, CLUSTER.kubeletPort),
+        tcp(RACK.controlPlane.name, lab.node(at.node).ip, CLUSTER.kubeletPort),
+      ],
+      fail: [tcp(at.peer, lab.node(at.node).ip, CLUSTER.kubeletPort)],
+    }),
+  async heal(lab, at) {
+    await lab.sh(at.node, 'nft delete table inet edge');
+  },
+  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { mentions: ['chain closed'] }),
 };
 
 export const icmpFiltered: Fault = {

@@ -27,7 +27,15 @@ import {
   dnsNoEndpoints,
 } from './dns.ts';
 import type { At, Fault } from './fault.ts';
-import { forwardDropNft, forwardRejectIptablesNft, forwardRejectLegacy, icmpFiltered, inputDropVxlan } from './filters.ts';
+import {
+  forwardDropNft,
+  forwardRejectIptablesNft,
+  forwardRejectLegacy,
+  icmpFiltered,
+  inputDropVxlan,
+  nftMapDropsKubelet,
+  rawDropVxlan,
+} from './filters.ts';
 import { foreignFirewallFirewalld, foreignFirewallUfw } from './firewalls.ts';
 import {
   flannelNetworkMismatch,
@@ -146,6 +154,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     forwardRejectIptablesNft,
     forwardDropNft,
     inputDropVxlan,
+    rawDropVxlan,
+    nftMapDropsKubelet,
     foreignFirewallFirewalld,
     foreignFirewallUfw,
     staleNeighbour,

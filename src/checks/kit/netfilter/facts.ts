@@ -39,7 +39,9 @@ export function parseBridged(evidence: Evidence): Parsed<boolean> {
 /**
  * Finds, for each node by name, the rules that eat must-work packets there; nodes that the API server does not know are left
  * out. What only netcheck's own probes need is told only where one of them is missed: a firewall that drops the datagrams by
- * which directions are told, and lets everything through that the cluster needs, is as it should be.
+ * which directions are told, and lets everything through that the cluster needs, is as it should be. So is a rule that asks
+ * what cannot be judged from here, a list of addresses say, unless something is missed, and the rule has eaten a packet if
+ * it counts them.
  */
 export function createEaters(inventory: Inventory, probed: readonly Probed[]): (name: string, facts: FilterFacts) => Eater[] {
   const nodes = new Map(inventory.nodes.map((node) => [node.name, node]));
@@ -58,6 +60,8 @@ export function createEaters(inventory: Inventory, probed: readonly Probed[]): (
     const node = nodes.get(name);
     if (node === undefined) return [];
     const eaters = eatersOf(tables, (classes) => flows({ node, network: nodeNetwork(node, links), bridged }, classes));
-    return eaters.filter(({ eaten }) => missed.has(name) || !eaten.every(({ flow }) => flow.own));
+    return eaters.filter(({ eaten, doubt, rule }) =>
+      missed.has(name) ? doubt === null || rule.packets !== 0 : doubt === null && !eaten.every(({ flow }) => flow.own),
+    );
   };
 }

@@ -13,6 +13,7 @@ function stepsOf(rule: string): readonly Step[] {
 
 const ALL = 0xffffffff;
 const accept: Step = { do: 'verdict', verdict: { kind: 'accept' } };
+const drop: Step = { do: 'verdict', verdict: { kind: 'drop' } };
 const matches = (field: string, rows: readonly unknown[], negated = false, mask?: number) => ({
   do: 'match',
   test: { fields: [mask === undefined ? { field } : { field, mask }], rows, negated },
@@ -122,6 +123,14 @@ test.for([
   [
     '-m limit --limit 5/sec -m hashlimit --hashlimit-name x -j ACCEPT',
     [{ do: 'some', why: '-m limit' }, { do: 'some', why: '-m hashlimit' }, accept],
+  ],
+  [
+    '-m hashlimit --hashlimit-above 5/sec --hashlimit-mode srcip --hashlimit-name x -j DROP',
+    [unknown('-m hashlimit --hashlimit-above'), drop],
+  ],
+  [
+    '-m set ! --match-set friends src,dst -m comment --comment "by ipset" -j DROP',
+    [unknown('-m set ! --match-set friends src,dst'), drop],
   ],
   ['-m set ! --match-set x src -j ACCEPT', [unknown('-m set ! --match-set x src'), accept]],
   ['-m string --string "a \\"b -j DROP" --algo bm -j ACCEPT', [unknown('-m string --string a "b -j DROP --algo bm'), accept]],

@@ -245,7 +245,11 @@ function moduleSteps(option: Option, all: readonly Option[]): Step[] {
     case 'limit':
     case 'hashlimit':
     case 'statistic':
-      return option.name === '-m' ? [{ do: 'some', why: `-m ${option.of}` }] : [];
+      if (option.name !== '-m') return [];
+      // over a rate: none, as long as there are few
+      return all.some(({ name }) => name === '--hashlimit-above')
+        ? [{ do: 'unknown', why: '-m hashlimit --hashlimit-above' }]
+        : [{ do: 'some', why: `-m ${option.of}` }];
     case 'tcp':
     case 'udp':
     case 'udplite':

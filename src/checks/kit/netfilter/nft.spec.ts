@@ -82,14 +82,14 @@ test.for([
   ['meta mark set ip saddr map @mm', [{ do: 'set-mark', field: 'mark', from: null, and: 0, xor: 0 }]],
   ['fib daddr type local accept', [match([{ field: 'dst-type' }], [[['local', 'local']]]), verdict('accept')]],
   ['fib saddr . mark . iif oif missing drop', [{ do: 'unknown', why: 'fib saddr . mark . iif oif missing' }, verdict('drop')]],
-  ['limit rate over 10/second drop', [{ do: 'some', why: 'limit rate over 10/second' }, verdict('drop')]],
+  ['limit rate over 10/second drop', [{ do: 'unknown', why: 'limit rate over 10/second' }, verdict('drop')]],
   [
     'tcp dport 22 ct state new add @dy { ip saddr limit rate over 10/minute } drop',
     [
       protocol(6),
       match([{ field: 'dport' }], [[[22, 22]]]),
       match([{ field: 'ct-state', mask: 8 }], [[[1, ALL]]]),
-      { do: 'some', why: 'add @dy { ip saddr limit rate over 10/minute }' },
+      { do: 'unknown', why: 'add @dy { ip saddr limit rate over 10/minute }' },
       verdict('drop'),
     ],
   ],
@@ -243,6 +243,30 @@ test('what cannot be read is a match that cannot be judged, and an unreadable ma
     { do: 'unknown', why: 'xt match string' },
     { do: 'unknown', why: '{"new thing":{}}' },
     { do: 'verdict', verdict: { kind: 'unknown', why: '{"osf":{}} vmap {  }' } },
+  ]);
+});
+
+test('what is kept for each element of a set ends a rule as it would by itself', () => {
+  const elem = { payload: { protocol: 'ip', field: 'saddr' } };
+  const kept = (...stmt: readonly object[]) =>
+    parseNft(ruleset({}, {}, [{ set: { op: 'add', elem, set: '@s', stmt } }]))[0]?.chains[0]?.rules[0]?.steps;
+  const rate = { rate: 10, burst: 5, per: 'second' };
+  expect([
+    kept(),
+    kept({ counter: { packets: 0, bytes: 0 } }),
+    kept({ limit: rate }),
+    kept({ limit: { ...rate, inv: true } }),
+    kept({ 'ct count': { val: 20, inv: true } }),
+  ]).toEqual([
+    [],
+    [],
+    [{ do: 'some', why: 'add @s { ip saddr limit rate 10/second }' }],
+    [{ do: 'unknown', why: 'add @s { ip saddr limit rate over 10/second }' }],
+    [{ do: 'unknown', why: 'add @s { ip saddr ct count over 20 }' }],
+  ]);
+  const meter = { name: 'm', key: elem, size: 1024, stmt: { limit: { ...rate, inv: true } } };
+  expect(parseNft(ruleset({}, {}, [{ meter }]))[0]?.chains[0]?.rules[0]?.steps).toEqual([
+    { do: 'unknown', why: 'meter m { ip saddr limit rate over 10/second }' },
   ]);
 });
 

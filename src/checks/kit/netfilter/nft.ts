@@ -154,14 +154,14 @@ function readStatement(statement: unknown, context: Context): Step[] {
     case 'mangle':
       return readMangle(body);
     case 'limit':
-      return [{ do: 'some', why: ruleText([statement]) }];
+      return [limited(body, statement)];
     case 'set':
     case 'map':
     case 'meter':
-      // a limit that is kept for each element lets only some packets through
-      return isObject(body) && JSON.stringify(body['stmt'] ?? '').includes('"limit"')
-        ? [{ do: 'some', why: ruleText([statement]) }]
-        : [];
+      // what is kept for each element ends the rule as it would by itself
+      return (isObject(body) ? [body['stmt'] ?? []].flat() : []).flatMap((kept) =>
+        isObject(kept) && 'limit' in kept ? [limited(kept['limit'], statement)] : readStatement(kept, context),
+      );
     case 'notrack':
       return [{ do: 'notrack' }];
     case 'dnat':
@@ -180,6 +180,12 @@ function readStatement(statement: unknown, context: Context): Step[] {
     default:
       throw UNREADABLE;
   }
+}
+
+/** Up to a rate holds for some packets by design; over it holds for none as long as there are few. */
+function limited(limit: unknown, statement: unknown): Step {
+  const why = ruleText([statement]);
+  return isObject(limit) && limit['inv'] === true ? { do: 'unknown', why } : { do: 'some', why };
 }
 
 /** An iptables extension inside a table that only nft can print: its name is known, its parameters are not. */

@@ -25,6 +25,24 @@ function findingsIn(name: string, { inventory = capturedInventory(), probed = []
   return filterRuleDrops.evaluate(facts, { inventory, probed }, {});
 }
 
+/** Something that node-2 was sent got no answer. */
+const MISSED = {
+  probe: {
+    expect: 'reach',
+    method: 'ping',
+    packet: { proto: 'icmp', src: '10.28.87.59', dst: '10.28.87.60', state: 'new' },
+    from: { node: 'node-1', pod: null, ip: '10.28.87.59' },
+    to: { node: 'node-2', ip: '10.28.87.60' },
+  } as unknown as Probed['probe'],
+  result: { status: 'fail' } as Probed['result'],
+};
+
+/** The evidence of a node in which every rule has counted packets. */
+const counting = (item: Evidence): Evidence => ({
+  ...item,
+  stdout: item.stdout.replaceAll(/^\[0:0\]/gm, '[7:420]').replaceAll(/"packets": ?0/g, '"packets": 7'),
+});
+
 const node2 = { kind: 'Node', name: 'node-2' } as const;
 const certain = { code: 'filter-rule-drops', entity: node2, severity: 'critical', certainty: 'certain', partial: false } as const;
 const DELETE =
@@ -209,7 +227,8 @@ test('a rule that drops by chance loses some packets', () => {
 
 test('a list that no rule listing shows makes a suspect, not a culprit', () => {
   const rule = '-A FORWARD -m recent --rcheck --name blocked --mask 255.255.255.255 --rsource -j DROP';
-  expect(findingsIn('blocklist-in-forward')).toEqual([
+  const iptablesNft = counting(filterEvidence(fixtures, 'blocklist-in-forward', 'node-2').iptablesNft);
+  expect(findingsIn('blocklist-in-forward', { probed: [MISSED], over: { iptablesNft } })).toEqual([
     {
       ...certain,
       severity: 'info',
@@ -222,7 +241,7 @@ test('a list that no rule listing shows makes a suspect, not a culprit', () => {
         {
           where: 'node-2',
           source: 'iptables-nft-save -c',
-          text: `${rule} (iptables-nft, filter table, rule 1), 0 packets so far`,
+          text: `${rule} (iptables-nft, filter table, rule 1), 7 packets so far`,
         },
       ],
       remedy: {
@@ -232,6 +251,9 @@ test('a list that no rule listing shows makes a suspect, not a culprit', () => {
       },
     },
   ]);
+  // Where nothing is missed it does what it is for; what has never counted a packet has eaten none.
+  expect(findingsIn('blocklist-in-forward', { over: { iptablesNft } })).toEqual([]);
+  expect(findingsIn('blocklist-in-forward', { probed: [MISSED] })).toEqual([]);
 });
 
 test('one port of one pod, in the mangle table: nothing else is accused', () => {
@@ -354,14 +376,16 @@ test('a rule on a device is certain where the device is known, and a suspect whe
   };
   expect(findingsIn('drop-on-ingress')).toEqual([found]);
   const netdevChains = evidence(['nft', 'list', 'chains', 'netdev'], '', { exitCode: null, fault: 'timeout' });
-  expect(findingsIn('drop-on-ingress', { over: { netdevChains } })).toEqual([
+  const nft = counting(filterEvidence(fixtures, 'drop-on-ingress', 'node-2').nft);
+  expect(findingsIn('drop-on-ingress', { over: { netdevChains } })).toEqual([]);
+  expect(findingsIn('drop-on-ingress', { probed: [MISSED], over: { nft, netdevChains } })).toEqual([
     {
       ...found,
       severity: 'info',
       certainty: 'suspect',
       summary: found.summary.replace('drops', 'may drop'),
       evidence: [
-        ...found.evidence,
+        ...found.evidence.map((item) => ({ ...item, text: item.text.replace('0 packets', '7 packets') })),
         { where: 'node-2', source: 'nft -j list ruleset', text: `cannot be judged from here: policy accept (${where}, policy)` },
       ],
     },
