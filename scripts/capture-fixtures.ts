@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { CHECKS } from '../src/checks/index.ts';
 import type { Check, Readings } from '../src/checks/kit/check.ts';
 import { heardKey, probeKey, readingMoments } from '../src/diagnosis/tasks.ts';
@@ -10,7 +11,7 @@ import type { Evidence } from '../src/model/evidence.ts';
 import { nearNames } from '../src/model/near-names.ts';
 import type { Probe } from '../src/model/probe.ts';
 import type { RunRequest } from '../src/model/verdict.ts';
-import { ExchangeOutcome, SendOutcome } from '../src/model/wire/agent.ts';
+import { DnsPairsOutcome, ExchangeOutcome, SendOutcome } from '../src/model/wire/agent.ts';
 import { diagnoseLab } from '../test/e2e/diagnose.ts';
 import type { At } from '../test/lab/faults/fault.ts';
 import { describePlace, FAULTS } from '../test/lab/faults/index.ts';
@@ -239,12 +240,13 @@ const TABLE: Readonly<Record<string, Captured>> = {
   },
   'bridge-down': { cases: { healthy: [], down: on('bridge-down') } },
   'conntrack-pressure': {
-    probes: ['node-to-node', 'kubernetes-service'],
+    probes: ['node-to-node', 'kubernetes-service', 'dns-pair'],
     cases: {
       healthy: [],
       full: on('conntrack-table-full'),
       'nearly-full': on('conntrack-table-nearly-full'),
       'insert-failed': on('nat-ports-exhausted'),
+      'dns-pairs': on('dns-pair-race'),
     },
   },
   'conntrack-was-full': {
@@ -497,8 +499,8 @@ function retagged(key: string, evidence: Evidence, places: ReadonlyMap<string, n
     Object.fromEntries(Object.entries(counts).flatMap(([tag, count]) => (place(tag) < 0 ? [] : [[String(place(tag)), count]])));
   if (key.startsWith('ping') && evidence.argv.some((word) => /^-c\d/.test(word))) return { ...evidence, stdout: '' };
   if (evidence.exitCode !== 0 || evidence.truncated) return evidence;
-  if (key.startsWith('exchange')) {
-    const outcomes = ExchangeOutcome.array().parse(JSON.parse(evidence.stdout));
+  if (key.startsWith('exchange') || key.startsWith('dns pairs')) {
+    const outcomes = z.array(z.union([ExchangeOutcome, DnsPairsOutcome])).parse(JSON.parse(evidence.stdout));
     const kept = outcomes.filter(({ id }) => place(id) >= 0).map((outcome) => ({ ...outcome, id: String(place(outcome.id)) }));
     return { ...evidence, stdout: JSON.stringify(kept) };
   }

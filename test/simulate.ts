@@ -88,6 +88,11 @@ function resultOf(probe: Probe, { request, reply }: Paths, faults: readonly Simu
   const share = Math.max(0, ...alternatives.map((path) => passing(path, faults)));
   // What a ping has found needs no other probe.
   if (probe.ifSilent === true && faults.length === 0) return [];
+  if (probe.method === 'dns-pair') {
+    const [sent, isGood] = [2 * probe.count, share > 0];
+    const end = isGood ? ({ status: 'pass', how: 'ok' } as const) : ({ status: 'fail', how: 'timeout' } as const);
+    return [{ probe: probe.id, ...end, sent, delivered: isGood ? sent : 0 }];
+  }
   if (probe.every === true) {
     const mean = alternatives.reduce((sum, path) => sum + passing(path, faults), 0) / Math.max(1, alternatives.length);
     const answered = Math.round(probe.count * mean);

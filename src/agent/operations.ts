@@ -4,6 +4,7 @@ import { messageOf } from '../model/text.ts';
 import { type Operation, type Task, templateOf } from '../model/wire/agent.ts';
 import { type Bounds, now, type Processes, runCommand } from './command.ts';
 import { type Listener, listen, send } from './datagrams.ts';
+import { askInPairs } from './dns-pairs.ts';
 import { runExchanges } from './exchange.ts';
 import { readFiles } from './files.ts';
 import { type Pings, ping } from './ping.ts';
@@ -94,6 +95,10 @@ const OPERATIONS: Operations = {
     const wanted = operation.exchanges.filter(({ ip }) => !operation.ifSilent || !pings.answered.has(ip));
     const outcomes = await runExchanges(wanted, operation, transport);
     report(task.key, printed(['exchange'], outcomes, startedMs));
+  },
+  async 'dns-pairs'(operation, { task, workplace, report, startedMs }) {
+    const outcomes = await askInPairs(operation, wayInto('pod', workplace), workplace.processes);
+    report(task.key, printed(['dns-pairs'], outcomes, startedMs));
   },
   async listen({ token }, { task, workplace, report, startedMs }) {
     workplace.listener?.close();
@@ -191,6 +196,8 @@ export function refusalOf(operation: Operation, templates: Templates): string | 
       return DEVICE.test(operation.dev) ? refuseAddresses([operation.ip]) : 'not the name of a network device';
     case 'exchange':
       return refuseAddresses(operation.exchanges.map((exchange) => exchange.ip)) ?? refuseFewer(operation.attempts, 50);
+    case 'dns-pairs':
+      return refuseAddresses(operation.targets.map((target) => target.ip)) ?? refuseFewer(operation.pairs, 100);
     case 'send':
       return refuseAddresses(operation.targets.map((target) => target.ip)) ?? refuseFewer(operation.count, 1000);
     default:

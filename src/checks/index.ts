@@ -6,6 +6,7 @@ import { clusterDns } from './dns/cluster-dns/index.ts';
 import { corednsMetrics } from './dns/coredns-metrics/index.ts';
 import { corednsUnavailable } from './dns/coredns-unavailable/index.ts';
 import { dnsFailsAcrossNodes } from './dns/dns-fails-across-nodes/index.ts';
+import { dnsPair } from './dns/dns-pair/index.ts';
 import { dnsServerError } from './dns/dns-server-error/index.ts';
 import { nodeLocalDns } from './dns/node-local-dns/index.ts';
 import { nodeLocalDnsFails } from './dns/node-local-dns-fails/index.ts';
@@ -143,6 +144,7 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'mesh/full-size-packets': fullSizePackets,
   'dns/coredns-metrics': corednsMetrics,
   'dns/cluster-dns': clusterDns,
+  'dns/dns-pair': dnsPair,
   'api/api-server-to-kubelet': apiServerToKubelet,
   'api/kubernetes-service': kubernetesService,
   'dns/upstream-dns': upstreamDns,

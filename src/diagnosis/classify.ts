@@ -8,7 +8,8 @@ import { isAnswer } from './results.ts';
  * it was measured again; `error`: the target answered, with an error, so the way is good and the service is not;
  * `filtered`: this protocol alone is not answered, another shows that the way is good; `denied`: a NetworkPolicy forbids it
  * and it did not pass; `unknown`: no complete evidence; `moot`: a one-way or ARP probe that failed where the ordinary probe
- * passes, which only says that its own protocol is filtered.
+ * passes, which only says that its own protocol is filtered; or queries sent two at once of which none was answered, where
+ * single ones are not answered either.
  */
 export type Meaning = 'pass' | 'fail' | 'lossy' | 'recovered' | 'error' | 'filtered' | 'denied' | 'unknown' | 'moot';
 
@@ -61,6 +62,11 @@ export function isRefusal(how: How | null): boolean {
   return how === 'refused' || how === 'reset' || how === 'prohibited' || how === 'refused-locally';
 }
 
+/** Whether one of two queries that were sent at once was lost: not by what stops them all. */
+export function isHalfAnswered({ how }: ProbeResult): boolean {
+  return how === 'half-answered';
+}
+
 /** `groups` are those of which a member gave what was asked for. */
 function meaningOf(
   probe: Probe,
@@ -74,6 +80,7 @@ function meaningOf(
   if (result.how !== null && isAnswer(result.how)) return isGoodEnough(probe, result.how, groups) ? 'pass' : 'error';
   if (result.delivered > 0) return 'lossy';
   const sibling = probe.sibling === undefined ? undefined : results.get(probe.sibling);
+  if (probe.method === 'dns-pair') return sibling?.status === 'pass' ? 'fail' : 'moot';
   const isRejected = result.how === 'prohibited' || result.how === 'refused-locally';
   if (sibling?.status === 'pass' && !(sibling.how === 'refused' && isRejected)) return 'filtered';
   return 'fail';
@@ -87,7 +94,9 @@ function isGoodEnough({ group }: Probe, how: How, groups: ReadonlySet<string>): 
 }
 
 /** Whether so much was lost that it is told even when it is over: a whole exchange, or one packet in six of ten or more. */
-function isSevere(probe: Probe, { status, sent, delivered }: ProbeResult): boolean {
+function isSevere(probe: Probe, { status, sent, delivered, how }: ProbeResult): boolean {
+  // Queries sent two at once are about what tells the two apart.
+  if (probe.method === 'dns-pair' && how !== 'half-answered') return false;
   if (!isCounted(probe)) return status === 'fail' && delivered === 0;
   return status !== 'unknown' && sent >= 10 && (sent - delivered) * 6 >= sent;
 }

@@ -2,7 +2,7 @@ import type { View } from '../dataplane/view.ts';
 import type { Hop, HopPattern, Point } from '../model/hop.ts';
 import type { Layer } from '../model/layer.ts';
 import type { Direction } from '../model/verdict.ts';
-import { isRefusal, type Judged } from './classify.ts';
+import { isHalfAnswered, isRefusal, type Judged } from './classify.ts';
 import { cheapestCovers } from './cover.ts';
 import { isAt } from './explain.ts';
 import { classesAt, hopKey, type PacketClass, type Suspect, suspectKey, suspectSteps, suspectsOf, type Trace } from './trace.ts';
@@ -34,9 +34,20 @@ const ACQUIT_BELOW = 1e-4;
  */
 export function locate({ failing, lossy, all, acquitted, view, trace }: Case): readonly Segment[] {
   const passing = all.filter(({ meaning }) => meaning === 'pass' || meaning === 'error' || meaning === 'lossy');
+  const halves = lossy.filter(({ result }) => isHalfAnswered(result));
+  const losing = lossy.filter((symptom) => !halves.includes(symptom));
   return [
     ...locateSome(failing, passing, acquitted, view, trace, acquitByPass),
-    ...locateSome(lossy, all.filter(isCounted), acquitted, view, trace, acquitByRate(lossy)),
+    ...locateSome(losing, all.filter(isCounted), acquitted, view, trace, acquitByRate(losing)),
+    // What tells the second query of a socket from the first lets all others through.
+    ...locateSome(
+      halves,
+      passing.filter(isPair),
+      acquitted,
+      view,
+      all.some(isWhole) ? sureOf(trace) : trace,
+      acquitByRate(halves),
+    ),
   ];
 }
 
@@ -57,6 +68,20 @@ type Acquit = (suspect: { readonly covers: ReadonlySet<number> }, witness: Judge
 
 function acquitByPass(): boolean {
   return true;
+}
+
+/** Whether the servers answer both queries of a socket: then it is no fault of theirs, whichever of them was asked. */
+function isWhole({ probe, meaning }: Judged): boolean {
+  return probe.method === 'dns-pair' && meaning === 'pass';
+}
+
+/** Traces without what only some alternatives pass. */
+function sureOf(trace: Tracer): Tracer {
+  return (probe) => ({ ...trace(probe), any: trace(probe).sure });
+}
+
+function isPair({ probe }: Judged): boolean {
+  return probe.method === 'dns-pair';
 }
 
 /** Whether a result counts packets, so that a rate can be read from it. */
@@ -101,8 +126,8 @@ function locateSome(
   if (symptoms.length === 0) return [];
   const suspected = new Map<string, Suspected>();
   symptoms.forEach((judged, index) => {
-    // Something answered: what is wrong concerns this very port.
-    const isNarrow = judged.meaning === 'error' || isRefusal(judged.result.how);
+    // Something answered, if only another query: what is wrong concerns this very port.
+    const isNarrow = judged.meaning === 'error' || isRefusal(judged.result.how) || isHalfAnswered(judged.result);
     for (const suspect of suspectsOf(suspectSteps(judged, trace(judged.probe)), isNarrow)) {
       const entry = suspected.get(suspect.key) ?? { suspect, covers: new Set<number>() };
       entry.covers.add(index);

@@ -8,7 +8,7 @@ import type { Inventory, Node, Pod } from '../model/inventory.ts';
 import type { Probe } from '../model/probe.ts';
 import type { NotChecked, RunRequest } from '../model/verdict.ts';
 import { Exchange } from '../model/wire/agent.ts';
-import { type Judged, nodesOf, pairKey } from './classify.ts';
+import { isHalfAnswered, type Judged, nodesOf, pairKey } from './classify.ts';
 import { counted, sortNames } from './words.ts';
 
 /** Packets of a ping: as many as keep a node's sweep at about this many packets in all, between the two bounds. */
@@ -23,12 +23,15 @@ const ONE_WAY_AT_ONCE = 20;
 const LOSS_PACKETS = 100;
 const DIRECTION_PACKETS = 10;
 
+/** Pairs of queries that are sent when one of few was answered only by half. */
+const PAIRS_AGAIN = 40;
+
 /** How many measurements of loss, and how many pairs for each kind of probe, one second round makes at most. */
 const MAX_FOCUS = 48;
 const MAX_PAIRS = 6;
 
 /** Methods that ask and are answered, other than ping. */
-const EXCHANGES: ReadonlySet<Probe['method']> = new Set(Exchange.shape.method.options);
+const EXCHANGES: ReadonlySet<Probe['method']> = new Set<Probe['method']>([...Exchange.shape.method.options, 'dns-pair']);
 
 /**
  * What is left in the tables of a node that does not say, for the kernel's defaults: entries up to which no neighbour is ever
@@ -291,7 +294,10 @@ export function chooseFocus(judged: readonly Judged[], answering: ReadonlySet<st
     broken.filter(({ meaning }) => meaning === 'fail').flatMap(({ probe }) => [nodesOf(probe), probe.from.node]),
   );
   const unanswered = judged
-    .filter(({ probe, result, meaning }) => meaning === 'fail' && result.how === 'timeout' && EXCHANGES.has(probe.method))
+    .filter(
+      ({ probe, result, meaning }) =>
+        (meaning === 'fail' && result.how === 'timeout' && EXCHANGES.has(probe.method)) || isHalfAnswered(result),
+    )
     .filter(({ probe }) => !failing.has(nodesOf(probe)));
   if ([directions, lossy, followUps, unanswered].every((list) => list.length === 0)) return null;
   // Whether a kind ends in a pod or on the node is seen from any of its probes.
@@ -350,7 +356,9 @@ export function planFocus(
     ...[...focus.lossy.slice(0, MAX_FOCUS), ...onePerSource.slice(0, MAX_FOCUS)].map(({ probe }) =>
       repeated(probe, LOSS_PACKETS),
     ),
-    ...focus.unanswered.slice(0, MAX_FOCUS).map(({ probe }) => repeated(probe, probe.count)),
+    ...focus.unanswered
+      .slice(0, MAX_FOCUS)
+      .map(({ probe }) => repeated(probe, probe.method === 'dns-pair' ? PAIRS_AGAIN : probe.count)),
   ];
   const oneWay = focus.directions.flatMap(({ kind, from, to, count }) => {
     const [source, target] = [all.get(from), all.get(to)];

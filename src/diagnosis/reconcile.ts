@@ -1,7 +1,7 @@
 import type { View } from '../dataplane/view.ts';
 import { entityName } from '../model/entity.ts';
 import type { Finding } from '../model/finding.ts';
-import { FEW_PACKETS, type Judged } from './classify.ts';
+import { FEW_PACKETS, isHalfAnswered, type Judged } from './classify.ts';
 import { cheapestCovers } from './cover.ts';
 import type { Evaluation } from './evaluate.ts';
 import { createHarmsStep, type HarmsStep } from './explain.ts';
@@ -102,6 +102,9 @@ function explainedBy(finding: Finding, symptoms: readonly Judged[], trace: Trace
     if (finding.partial === true && symptom.meaning === 'fail' && symptom.result.sent > FEW_PACKETS) return;
     // Where packets are lost at random, pings lose them too.
     if (finding.partial === true && symptom.probe.every === true) return;
+    // What stops every query is no explanation for losing one of two from the same socket; a suspicion may stop just that one.
+    const isSingled = finding.partial === 'flows' || finding.certainty === 'suspect';
+    if (isHalfAnswered(symptom.result) && !isSingled) return;
     // What stops every packet is no explanation for losing some of them, unless it stops those to one of several endpoints.
     const isChoice = trace(symptom.probe).paths.request.length > 1;
     if (!finding.partial && !isChoice && (symptom.meaning === 'lossy' || symptom.meaning === 'recovered')) return;

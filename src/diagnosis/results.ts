@@ -3,7 +3,7 @@ import { incomplete } from '../checks/kit/check.ts';
 import { type PingLine, readFping } from '../checks/kit/fping.ts';
 import type { Evidence, NodeEvidence } from '../model/evidence.ts';
 import type { How, Probe, ProbeResult } from '../model/probe.ts';
-import { DatagramCounts, ExchangeOutcome, SendOutcome } from '../model/wire/agent.ts';
+import { DatagramCounts, DnsPairsOutcome, ExchangeOutcome, SendOutcome } from '../model/wire/agent.ts';
 import { heardKey, probeKey } from './tasks.ts';
 
 /** fping's exit status when some targets did not answer, beside success. */
@@ -37,6 +37,7 @@ type Reader = {
   readonly faultOf: (node: string) => string;
   readonly pings: (evidence: Evidence, asked: number) => ReadonlyMap<string, PingLine>;
   readonly exchanges: (evidence: Evidence) => ReadonlyMap<string, ExchangeOutcome> | null;
+  readonly pairs: (evidence: Evidence) => readonly DnsPairsOutcome[] | null;
   readonly sent: (evidence: Evidence) => SendOutcome | null;
   readonly heard: (evidence: Evidence) => DatagramCounts | null;
 };
@@ -45,6 +46,7 @@ type Reader = {
 function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
   const pings = createMemory<ReadonlyMap<string, PingLine>>();
   const exchanges = createMemory<ReadonlyMap<string, ExchangeOutcome> | null>();
+  const pairs = createMemory<readonly DnsPairsOutcome[] | null>();
   const sent = createMemory<SendOutcome | null>();
   const heard = createMemory<DatagramCounts | null>();
   return {
@@ -57,6 +59,7 @@ function createReader(evidence: ReadonlyMap<string, NodeEvidence>): Reader {
         const outcomes = parseJson(z.array(ExchangeOutcome), item.stdout);
         return outcomes === null ? null : new Map(outcomes.map((outcome) => [outcome.id, outcome]));
       }),
+    pairs: (item) => pairs(item, () => parseJson(z.array(DnsPairsOutcome), item.stdout)),
     sent: (item) => sent(item, () => parseJson(SendOutcome, item.stdout)),
     heard: (item) => heard(item, () => parseJson(DatagramCounts, item.stdout)),
   };
@@ -90,6 +93,11 @@ function resultOf(probe: Probe, read: Reader, tagOf: (probe: Probe) => string): 
       return pingResult(probe, read.pings(item, probe.count).get(probe.to.ip));
     case 'arp':
       return arpResult(probe, item);
+    case 'dns-pair':
+      return pairsResult(
+        probe,
+        read.pairs(item)?.find(({ id }) => id === tagOf(probe)),
+      );
     case 'udp':
       return datagramResult(probe, tagOf(probe), read, item);
     default: {
@@ -197,6 +205,32 @@ function exchangeResult(probe: Probe, outcome: ExchangeOutcome | undefined, isTa
     ...(arrived ? { rtt: { min: ms, avg: ms, max: ms } } : {}),
     ...(how === 'ok' ? {} : { detail: detailOf(outcome) }),
   };
+}
+
+/**
+ * Queries that were sent two at once. Only pairs with an answer count: what loses both is not about pairs. What came only
+ * when it was asked for again was lost.
+ */
+function pairsResult(probe: Probe, outcome: DnsPairsOutcome | undefined): ProbeResult {
+  if (outcome === undefined || outcome.pairs.length === 0) return unknown(probe, 'the agent said nothing of these queries');
+  const { pairs } = outcome;
+  const seen = pairs.filter(({ a, aaaa }) => a !== null || aaaa !== null);
+  if (seen.length === 0) {
+    const said = pairs.find(({ error }) => error !== '')?.error.trim();
+    const detail = `no answer to ${2 * pairs.length} queries${said === undefined ? '' : `, ${said}`}`;
+    return { probe: probe.id, status: 'fail', sent: 2 * pairs.length, delivered: 0, how: 'timeout', detail };
+  }
+  const halves = seen.filter(({ a, aaaa, again }) => again || a === null || aaaa === null);
+  const late = halves.filter(({ a, aaaa }) => a !== null && aaaa !== null);
+  const times = seen.filter((pair) => !halves.includes(pair)).map(({ a, aaaa }) => Math.max(a ?? 0, aaaa ?? 0));
+  const sent = 2 * seen.length;
+  const common = { probe: probe.id, sent, delivered: sent - halves.length };
+  if (halves.length === 0) {
+    const avg = Math.round((100 * times.reduce((sum, ms) => sum + ms, 0)) / times.length) / 100;
+    return { ...common, status: 'pass', how: 'ok', rtt: { min: Math.min(...times), avg, max: Math.max(...times) } };
+  }
+  const detail = `of ${seen.length} pairs of queries ${halves.length} had one answer only, ${late.length} of them the other when it was asked for again`;
+  return { ...common, status: 'fail', how: 'half-answered', detail };
 }
 
 /** Exchanges that stand each for itself: how many were answered. */

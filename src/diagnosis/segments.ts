@@ -3,7 +3,7 @@ import { entityName } from '../model/entity.ts';
 import type { Citation } from '../model/finding.ts';
 import type { Hop } from '../model/hop.ts';
 import type { Direction, Verdict } from '../model/verdict.ts';
-import type { Judged } from './classify.ts';
+import { isHalfAnswered, type Judged } from './classify.ts';
 import type { Segment } from './locate.ts';
 import type { PacketClass } from './trace.ts';
 import { counted, listOf, sortNames } from './words.ts';
@@ -226,8 +226,9 @@ function captureAdvice(hosts: readonly string[], classes: readonly PacketClass[]
   return `Capture on ${where} at the same time (tcpdump -ni any '${filterText(classes)}host ${address}'): what leaves one and never arrives at the other is lost in the network between them: security group, switch port, ACL.`;
 }
 
-function adviceFor({ hops, classes }: Segment & { readonly classes: readonly PacketClass[] }, view: View): string {
+function adviceFor({ hops, classes, symptoms }: Segment & { readonly classes: readonly PacketClass[] }, view: View): string {
   const [first] = hops;
+  if (symptoms.every(({ result }) => isHalfAnswered(result))) return HALF_ANSWERED_ADVICE;
   if (first === undefined)
     return 'Run the check again: if it fails in the same places, capture at both ends of one of the failing pairs.';
   const port = hops.find((hop) => hop.point === 'port');
@@ -249,6 +250,9 @@ function adviceFor({ hops, classes }: Segment & { readonly classes: readonly Pac
     return `Look at kube-proxy on ${node}: is its pod running and do its logs show errors? Compare the rules of the Service there with another node's.`;
   return `Look at ${node}: capture on both sides of the place named while the probe runs.`;
 }
+
+const HALF_ANSWERED_ADVICE =
+  "Capture on both sides of the place named while a pod looks a name up (tcpdump -ni any 'udp port 53'): of two queries with the same source port one leaves and never arrives, or its answer does not. Until then NodeLocal DNSCache, or options single-request-reopen in the dnsConfig of pods with glibc, spares programs the five seconds.";
 
 /** A few measurements that show the fault: the failing probes, shortest first, one-way ones before the others. */
 function measurements(symptoms: readonly Judged[]): Citation[] {

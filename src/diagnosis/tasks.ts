@@ -12,6 +12,9 @@ const PING_EVERY_MS = 15;
 /** Between two attempts of an exchange that is not answered, in milliseconds. */
 const RETRY_EVERY_MS = 100;
 
+/** Of two answers to queries sent at once the second comes with the first, or does not come; in milliseconds. */
+const PAIR_AGAIN_MS = 2000;
+
 /** The IP packet of a plain ping, in bytes: 56 of data, as ping(8) sends. */
 const PING_BYTES = 84;
 
@@ -41,6 +44,8 @@ export function probeKey(probe: Probe): string {
       return `arp ${probe.to.ip}`;
     case 'exec':
       return 'session';
+    case 'dns-pair':
+      return `dns pairs ${where}`;
     case 'udp':
       return `send ${where}${probe.late === true ? ' late' : ''}`;
     default:
@@ -175,6 +180,26 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
         deadlineMs: count * PING_EVERY_MS + PROBE_DEADLINE_MS + GRACE_MS,
         ...limits,
       };
+    case 'dns-pair':
+      return {
+        key,
+        operation: {
+          op: 'dns-pairs',
+          in: 'pod',
+          targets: group.map((probe) => ({
+            id: tags.tagOf(probe),
+            ip: probe.to.ip,
+            port: probe.to.port ?? 0,
+            name: probe.name ?? '',
+          })),
+          pairs: count,
+          everyMs: PING_EVERY_MS,
+          silentMs: PROBE_DEADLINE_MS,
+          againMs: PAIR_AGAIN_MS,
+        },
+        deadlineMs: count * PING_EVERY_MS + PAIR_AGAIN_MS + 2 * PROBE_DEADLINE_MS + GRACE_MS,
+        ...limits,
+      };
     default:
       return {
         key,
@@ -196,7 +221,7 @@ function probeTask(key: string, group: readonly Probe[], tags: Tags): Task {
 
 function exchangeOf(probe: Probe, tags: Tags): Exchange {
   const { method } = probe;
-  if (method === 'ping' || method === 'udp' || method === 'arp' || method === 'exec')
+  if (method === 'ping' || method === 'udp' || method === 'arp' || method === 'exec' || method === 'dns-pair')
     throw new TypeError(`${method} is no exchange`);
   return { id: tags.tagOf(probe), method, ip: probe.to.ip, port: probe.to.port ?? 0, name: probe.name ?? '' };
 }

@@ -2,7 +2,7 @@ import type { Paths } from '../dataplane/paths.ts';
 import { type Hop, nodePlace, type Point, type Step } from '../model/hop.ts';
 import type { Packet } from '../model/packet.ts';
 import type { Probe } from '../model/probe.ts';
-import { isRefusal, type Judged } from './classify.ts';
+import { isHalfAnswered, isRefusal, type Judged } from './classify.ts';
 
 /**
  * A class of packets, from everything on a link down to one port: `link` is everything, ARP too; `ip` every IP packet;
@@ -111,7 +111,13 @@ export function suspectsOf(steps: readonly Step[], isNarrow = false): readonly S
 export function suspectSteps({ probe, result, meaning }: Judged, trace: Trace): readonly Step[] {
   if (meaning === 'error') return targetSockets(trace);
   if (result.how === 'refused-locally') return ownStack(probe, trace);
+  if (isHalfAnswered(result)) return trace.any.filter((step) => isSeen(probe, step));
   return isRefusal(result.how) ? trace.any.filter(({ hop }) => FILTERS.has(hop.point)) : trace.any;
+}
+
+/** Whether something may look into a probe's packets at a step: not where they go inside of others. */
+function isSeen({ packet: { dport } }: Probe, { hop, packet }: Step): boolean {
+  return FILTERS.has(hop.point) && (packet.dport === dport || packet.sport === dport);
 }
 
 /** Points at which the sender's own stack decides whether a packet leaves at all. */

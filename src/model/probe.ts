@@ -5,9 +5,9 @@ import { Packet } from './packet.ts';
 
 /**
  * How a probe is sent. `udp` is one-way: tagged datagrams that the receiver counts; every other method needs a reply.
- * `exec` is the agent's own session: it is not sent from a node but seen by the worker.
+ * `dns-pair` asks for the IPv4 and the IPv6 address of a name at once from one socket. `exec` is the agent's own session: it is not sent from a node but seen by the worker.
  */
-export const ProbeMethod = z.enum(['ping', 'tcp', 'http', 'tls', 'dns', 'udp', 'arp', 'exec']);
+export const ProbeMethod = z.enum(['ping', 'tcp', 'http', 'tls', 'dns', 'dns-pair', 'udp', 'arp', 'exec']);
 export type ProbeMethod = z.infer<typeof ProbeMethod>;
 
 /**
@@ -19,7 +19,7 @@ export type ProbeMethod = z.infer<typeof ProbeMethod>;
  * exchanges stands for itself, else one that is answered ends the others), `bytes` the length of
  * the IP packet where it matters (`df` set). `name` is a DNS name (dns), a path (http) or a server name (tls);
  * `receiver` the node whose agent counts one-way datagrams; `sibling` the id of the probe that asks the same question
- * by another protocol, so that one that is merely filtered can be told from one that is broken; `repeats` the id of the
+ * by another protocol or one at a time, so that one that is merely filtered can be told from one that is broken; `repeats` the id of the
  * probe that this one measures again with more packets; `late` that it was sent when the rest of its round was through, as
  * its target began to listen late; `listens` says that
  * something is known to listen on the port, so that a refusal does not come from the target; `expect` is `deny` when a
@@ -58,6 +58,7 @@ export type Probe = z.infer<typeof Probe>;
  * How a probe ended. `timeout` nothing came back; `refused` a reset answered the SYN (or port unreachable a datagram);
  * `reset` an established connection was reset; `prohibited` an ICMP administratively-prohibited answered, or a rule said as
  * much; `refused-locally` the sender's own kernel did not let it out; `no-route` no route or an ICMP unreachable; `no-neighbour` the next hop's neighbour entry failed;
+ * `half-answered` of two queries sent at once one was answered, and the other not before it was sent again, if at all;
  * `too-big` it did not fit a device's or path's MTU and somebody said so; the rest are answers of the DNS, HTTP or TLS
  * layer.
  */
@@ -75,6 +76,7 @@ export const How = z.enum([
   'servfail',
   'refused-by-server',
   'wrong-answer',
+  'half-answered',
   'http-error',
   'tls-error',
 ]);

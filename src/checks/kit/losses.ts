@@ -9,10 +9,19 @@ import { ATTEMPTS } from './probe.ts';
 export function lostAround(node: string, probed: readonly Probed[]): number {
   return probed
     .filter(({ probe, result }) => (probe.from.node === node || probe.to.node === node) && isLoss(probe.expect, result))
-    .reduce((sum, { result: { sent, delivered } }) => sum + Math.max(1, Math.min(sent - delivered, ATTEMPTS)), 0);
+    .reduce((sum, { result }) => sum + lostFirst(result), 0);
+}
+
+/** What was lost in the first round: of queries sent two at once it is known of one only, as many more are sent in the second. */
+function lostFirst({ sent, delivered, how }: Probed['result']): number {
+  return how === 'half-answered' ? 1 : Math.max(1, Math.min(sent - delivered, ATTEMPTS));
 }
 
 /** Neither an answer nor an error from elsewhere; what a node's own kernel drops on the way out, it refuses to its sender. */
 function isLoss(expect: Probed['probe']['expect'], { status, how }: Probed['result']): boolean {
-  return status === 'fail' && expect === 'reach' && (how === null || how === 'timeout' || how === 'refused-locally');
+  return (
+    status === 'fail' &&
+    expect === 'reach' &&
+    (how === null || how === 'timeout' || how === 'half-answered' || how === 'refused-locally')
+  );
 }

@@ -99,6 +99,7 @@ const PROTOCOL: Readonly<Record<ProbeMethod, Packet['proto']>> = {
   http: 'tcp',
   tls: 'tcp',
   dns: 'udp',
+  'dns-pair': 'udp',
   udp: 'udp',
   arp: 'arp',
   exec: 'tcp',

@@ -79,6 +79,20 @@ export const Operation = z.discriminatedUnion('op', [
     ifSilent: z.boolean(),
     until: z.enum(['sent', 'answered']),
   }),
+  /**
+   * Asks each server for the IPv4 and the IPv6 address of a name at once, from one socket; `pairs` times, `everyMs` apart,
+   * each time from another socket. When `silentMs` have passed without any answer it is given up; when one of the two came
+   * and not the other within `againMs`, that is asked for again, and waited for for `silentMs` more.
+   */
+  z.strictObject({
+    op: z.literal('dns-pairs'),
+    in: z.literal('pod'),
+    targets: z.array(z.strictObject({ id: z.string(), ip: Ip, port: z.int(), name: z.string() })),
+    pairs: z.int(),
+    everyMs: z.int(),
+    silentMs: z.int(),
+    againMs: z.int(),
+  }),
   /** Opens a UDP socket that counts tagged datagrams; says its port at once. */
   z.strictObject({ op: z.literal('listen'), in: z.enum(['node', 'pod']), token: z.string() }),
   /** Sends tagged datagrams, `count` to each target, `everyMs` apart. */
@@ -130,6 +144,22 @@ export const ExchangeOutcome = z.strictObject({
   detail: z.string(),
 });
 export type ExchangeOutcome = z.infer<typeof ExchangeOutcome>;
+
+/**
+ * Two queries that were sent at once: milliseconds to the answer of each, null where none came; `again` where only one of
+ * them was answered and the other was sent once more; what the kernel or socat(1) said.
+ */
+export const DnsPair = z.strictObject({
+  a: z.number().nullable(),
+  aaaa: z.number().nullable(),
+  again: z.boolean(),
+  error: z.string(),
+});
+export type DnsPair = z.infer<typeof DnsPair>;
+
+/** What the agent prints, as JSON, for `dns-pairs`: one entry for each server. */
+export const DnsPairsOutcome = z.strictObject({ id: z.string(), pairs: z.array(DnsPair) });
+export type DnsPairsOutcome = z.infer<typeof DnsPairsOutcome>;
 
 /** What the agent prints, as JSON, for `listen`. */
 export const Listening = z.strictObject({ udp: z.int() });

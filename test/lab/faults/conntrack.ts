@@ -211,3 +211,65 @@ conntrack -I -p udp -s ${client} -d ${CLUSTER.dnsService} --sport ${CLIENT_PORT}
   },
   expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['stale-udp-conntrack'], nodes: [] }),
 };
+
+const NAME = `kubernetes.default.svc.${CLUSTER.domain}`;
+
+/** How many entries a node's table did not take since it was made. */
+async function failedInserts(lab: Handle, node: string): Promise<number> {
+  const said = await lab.sh(node, 'conntrack -S');
+  return [...said.matchAll(/insert_failed=(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** Both packets of a socket are the first of a connection for the kernel, each with an entry of its own, as when they race. */
+const RACE = 'dns-race';
+
+export const dnsPairRace: Fault = {
+  name: 'dns-pair-race',
+  row: 'D6, N7',
+  title: 'two DNS queries from one socket of a pod get entries that clash, and the kernel drops the second',
+  placement: 'node',
+  async inject(lab, at) {
+    const { podCIDR } = lab.node(at.node);
+    await lab.sh(
+      at.node,
+      `nft -f - <<'END'
+table ip ${RACE} {
+  set seen { type ipv4_addr . inet_service; flags dynamic; size 65535; timeout 3s; }
+  chain first {
+    type filter hook prerouting priority -301; policy accept;
+    ip saddr ${podCIDR} udp dport 53 ip saddr . udp sport @seen ct original zone set 7
+    ip saddr ${podCIDR} udp dport 53 add @seen { ip saddr . udp sport }
+  }
+  chain last {
+    type nat hook postrouting priority 90; policy accept;
+    ct original zone 7 udp dport 53 snat ip to ip saddr : udp sport
+  }
+}
+END`,
+    );
+    return {};
+  },
+  async prove(lab, at) {
+    const pod = `default/client-${lab.node(at.node).index}`;
+    const server = `@${CLUSTER.dnsService}`;
+    await expectPackets(lab, { pass: [dns(pod, CLUSTER.dnsService)], fail: [] });
+    const before = await failedInserts(lab, at.node);
+    // The same port twice is the same socket, as far as the node can see.
+    for (let port = 20_000; port < 20_010; port += 1) {
+      const ask = ['dig', '+short', '+tries=1', '+timeout=1', '-b', `0.0.0.0#${port}`, server, NAME];
+      await lab.exec(pod, [...ask, 'A']);
+      const { exitCode } = await lab.exec(pod, [...ask, 'AAAA']);
+      if (exitCode !== 0 && (await failedInserts(lab, at.node)) > before) return;
+    }
+    throw new Error(`${at.node} must take no entry for the second query of a socket, now and then, and always does`);
+  },
+  async heal(lab, at) {
+    await lab.sh(at.node, `nft delete table ip ${RACE}\nconntrack -D -p udp --orig-port-dst 53 >/dev/null 2>&1 || :`);
+  },
+  expects: (lab, at) => ({
+    status: 'degraded',
+    layer: 'L4',
+    codes: [{ code: 'conntrack-insert-failed', node: at.node }],
+    nodes: [`netcheck-probe-${lab.node(at.node).index}`],
+  }),
+};

@@ -10,6 +10,7 @@ import { cloudRouteMissing, cloudSourceCheck } from './cloud.ts';
 import {
   conntrackTableFull,
   conntrackTableNearlyFull,
+  dnsPairRace,
   natPortsExhausted,
   natPortsNearlyExhausted,
   staleUdpConntrack,
@@ -209,6 +210,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     icmpFiltered,
     conntrackTableFull,
     conntrackTableNearlyFull,
+    dnsPairRace,
     natPortsExhausted,
     natPortsNearlyExhausted,
     staleUdpConntrack,

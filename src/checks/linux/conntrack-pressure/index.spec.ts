@@ -162,7 +162,7 @@ test('inserts that fail as often as packets were lost may explain them', () => {
     at: ['postrouting', 'input', 'forward'].map((point) => ({ place: 'node/node-2', point })),
     harms: [{ state: 'new' }],
     summary: `node-2 dropped the first packet of ${count} new connections during the run: after address translation they would have looked like others`,
-    advice: expect.stringMatching(/NodeLocal DNSCache, and --random-fully/),
+    advice: expect.stringMatching(/NodeLocal DNSCache, .*single-request-reopen.*, and --random-fully/),
     evidence: [{ where: 'node-2', source: '/proc/net/stat/nf_conntrack', text: `insert_failed +${count} during the run` }],
   });
 });
@@ -172,6 +172,19 @@ test.for([
   [10, [{ code: 'conntrack-insert-failed', severity: 'warning', harms: [] }]],
 ] as const)('%d failed inserts where nothing was lost', ([count, findings]) => {
   expect(findingsIn(conntrackPressure, grown('healthy', INSERT_FAILED, count))).toMatchObject(findings);
+});
+
+test.for([
+  [0, []],
+  [1, [{ code: 'conntrack-insert-failed', severity: 'critical', certainty: 'suspect', harms: [{ state: 'new' }] }]],
+] as const)('queries sent two at once of which one is lost, and %d failed inserts', ([count, findings]) => {
+  const bundle = count === 0 ? inCase('healthy') : grown('healthy', INSERT_FAILED, count);
+  const half = { status: 'fail', how: 'half-answered', sent: 80, delivered: 63 } as const;
+  const probed = probedOtherwise(bundle, [
+    /^kubernetes-service tls netcheck-agents\/netcheck-probe-2 > default\/kubernetes/,
+    half,
+  ]);
+  expect(findingsIn(conntrackPressure, bundle, probed)).toMatchObject(findings);
 });
 
 test('a node that tracks no connections, or has no counters of it, is not judged', () => {

@@ -141,7 +141,7 @@ function insertFailed(node: string, { insertFailed: count }: Facts, explains: bo
     partial: 'flows',
     summary: `${node} dropped the first packet of ${count} new connections during the run: after address translation they would have looked like others`,
     advice:
-      'Two DNS queries sent at once from one socket do this (the answer then comes after 5 s), and so do translated connections that get the same port: use NodeLocal DNSCache, and --random-fully where addresses are translated.',
+      'Two DNS queries sent at once from one socket do this (the answer then comes after 5 s), and so do translated connections that get the same port: use NodeLocal DNSCache, options single-request-reopen in the dnsConfig of pods with glibc, and --random-fully where addresses are translated.',
     evidence: [grew(node, { insert_failed: count })],
   };
 }
