@@ -9,6 +9,7 @@ import { freePort, startRedis, type TestRedis } from '../../test/redis.ts';
 import { createActionStore } from '../store/actions.ts';
 import { createAuditFile } from '../store/audit.ts';
 import { verifyCluster } from './audit.ts';
+import { parseSince } from './audit-export.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -156,11 +157,74 @@ test('audit show prints a line for each, without what could play with a terminal
   ]);
 });
 
+test('audit export gives the lines as they are kept, from which the chain can be computed again', async () => {
+  await twoLines('lab');
+  await twoLines('prod');
+  const kept = [...(await redis.lrange('nc:lab:audit', 0, -1)), ...(await redis.lrange('nc:prod:audit', 0, -1))];
+  const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+  expect(await audit(['export'])).toEqual({ status: 0, stdout: text(kept), stderr: '' });
+  expect(await audit(['export', '--cluster', 'prod', '--since', '1h'])).toMatchObject({ stdout: text(kept.slice(2)) });
+  expect(await audit(['export', '--since', '2999-01-01'])).toEqual({ status: 0, stdout: '', stderr: '' });
+});
+
+test('audit export as csv has a head and one row a line, and no formula for a spreadsheet', async () => {
+  const actions = createActionStore(redis, 'lab');
+  const by = { user: 'U1', team: 'T1' };
+  await actions.request({ id: '=1+1', run: 'r1', channel: 'C1', plan: PLAN, by, approvalsNeeded: 1 }, 60_000);
+  await actions.deny('=1+1', { user: 'U2', team: 'T1' }, 'not, "now"');
+  const { status, stdout, stderr } = await audit(['export', '--cluster', 'lab', '--format', 'csv']);
+  const rows = stdout.split('\r\n');
+  expect([status, stderr, rows[0], rows.length, rows.at(-1)]).toEqual([
+    0,
+    '',
+    'cluster,seq,at,event,action,run,user,team,detail,digest,previous,hash',
+    4,
+    '',
+  ]);
+  const hash = '[0-9a-f]{64}';
+  const detail = String.raw`"\{""reason"":""not, \\""now\\""""\}"`;
+  expect(rows[2]).toMatch(new RegExp(`^lab,2,[-0-9T:.]+Z,denied,'=1\\+1,r1,U2,T1,${detail},${hash},${hash},${hash}$`));
+});
+
+test('an export of what is not whole says so, and goes on', async () => {
+  await twoLines();
+  await redis.lset('nc:lab:audit', 0, 'nonsense');
+  expect(await audit(['export', '--cluster', 'lab'])).toEqual({
+    status: 1,
+    stdout: `${await redis.lindex('nc:lab:audit', 1)}\n`,
+    stderr: 'netcheck: lab: NOT WHOLE, in Redis: line 1 is not a line of an audit\n',
+  });
+});
+
+test.each([
+  [['export', '--format', 'xml'], '--format xml: it is jsonl or csv'],
+  [
+    ['export', '--since', 'yesterday'],
+    '--since yesterday: it is how long ago (90m, 24h, 7d, 2w) or a time (2026-11-20, 2026-11-20T09:30:00Z)',
+  ],
+  [['show', '--since', '1h'], 'audit show takes no --since: that is for audit export'],
+])('audit %j is refused', async (argv, message) => {
+  expect(await audit(argv)).toEqual({ status: 3, stdout: '', stderr: `netcheck: ${message}\n` });
+});
+
+test.each([
+  ['90m', Date.UTC(2026, 10, 21, 8, 30)],
+  ['7d', Date.UTC(2026, 10, 14, 10)],
+  ['2026-11-20', Date.UTC(2026, 10, 20)],
+  ['2026-11-20T09:30:00+01:00', Date.UTC(2026, 10, 20, 8, 30)],
+  ['2026-02-30', null],
+  ['2026-11-20 09:30', null],
+  ['24', null],
+  ['-1h', null],
+])('--since %s', (text, at) => {
+  expect(parseSince(text, Date.UTC(2026, 10, 21, 10))).toBe(at);
+});
+
 test('a task that there is not is refused', async () => {
   expect(await audit(['verfy'])).toEqual({
     status: 3,
     stdout: '',
-    stderr: 'netcheck: audit verfy: it is audit verify or audit show. Did you mean audit verify?\n',
+    stderr: 'netcheck: audit verfy: it is audit verify, audit show or audit export. Did you mean audit verify?\n',
   });
 });
 

@@ -5,24 +5,27 @@ import { messageOf, oneLine } from '../model/text.ts';
 import { AuditEntry } from '../model/wire/action.ts';
 import { auditFileOf, readAudit, readAuditHead, verifyAudit } from '../store/audit.ts';
 import { closeRedis, connectRedis, redisIsReady } from '../store/redis.ts';
+import { EXPORT_FORMATS, type ExportFormat, exportHead, exportLine, parseSince } from './audit-export.ts';
+import { textOption } from './options.ts';
 import { chosenClusters, configFile, loadConfig } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
-const TASKS = ['verify', 'show'] as const;
+const TASKS = ['verify', 'show', 'export'] as const;
 
 /** How long Redis may take to answer, in milliseconds. */
 const REDIS_MS = 5000;
 
 /**
- * `netcheck audit verify|show`. Returns the exit status: 0 when the audit is whole, 1 when it is not, 2 when that cannot
- * be said because Redis or the audit file cannot be read.
+ * `netcheck audit verify|show|export`. Returns the exit status: 0 when the audit is whole, 1 when it is not, 2 when that
+ * cannot be said because Redis or the audit file cannot be read. An export judges what it exports: the audit in Redis.
  */
 export async function audit(task: string, options: Readonly<Record<string, unknown>>): Promise<number> {
   if (!TASKS.some((known) => known === task)) {
     const [near] = nearNames(task, TASKS, 1);
     const hint = near === undefined ? '' : ` Did you mean audit ${near}?`;
-    throw new UsageError(`audit ${task}: it is audit verify or audit show.${hint}`);
+    throw new UsageError(`audit ${task}: it is audit verify, audit show or audit export.${hint}`);
   }
+  const wanted = exportOptions(task, options);
   const config = loadConfig(configFile(options), 'worker');
   const clusters = chosenClusters(config, options);
   const redis = connectRedis(config.redis.url, 'fail-fast', { info: () => {}, warn: () => {}, error: () => {} });
@@ -35,6 +38,11 @@ export async function audit(task: string, options: Readonly<Record<string, unkno
     for (const cluster of clusters) {
       if (task === 'show') {
         await show(redis, cluster);
+        continue;
+      }
+      if (wanted !== null) {
+        if (cluster === clusters[0]) process.stdout.write(exportHead(wanted.format));
+        status = Math.max(status, await exportCluster(redis, cluster, wanted));
         continue;
       }
       const result = await verifyCluster(redis, cluster, config.remedies.auditFile ?? null);
@@ -71,6 +79,42 @@ export async function verifyCluster(
   }
   const where = path === null ? 'in Redis; no audit file is configured' : `in Redis and in ${path}`;
   return { status: 0, text: `whole: ${checked.value.lines} line${checked.value.lines === 1 ? '' : 's'} ${where}` };
+}
+
+/** What an export is to be like, or null for another task. Throws a `UsageError` for options that cannot be. */
+function exportOptions(
+  task: string,
+  options: Readonly<Record<string, unknown>>,
+): { readonly format: ExportFormat; readonly since: number } | null {
+  const [format, since] = [textOption(options, 'format'), textOption(options, 'since')];
+  if (task !== 'export') {
+    if (format !== undefined || since !== undefined)
+      throw new UsageError(`audit ${task} takes no ${format === undefined ? '--since' : '--format'}: that is for audit export`);
+    return null;
+  }
+  const known = EXPORT_FORMATS.find((one) => one === (format ?? 'jsonl'));
+  if (known === undefined) throw new UsageError(`--format ${format}: it is jsonl or csv`);
+  const from = since === undefined ? 0 : parseSince(since, Date.now());
+  if (from === null)
+    throw new UsageError(`--since ${since}: it is how long ago (90m, 24h, 7d, 2w) or a time (2026-11-20, 2026-11-20T09:30:00Z)`);
+  return { format: known, since: from };
+}
+
+/** Prints the lines of a cluster's audit since a time. Returns 1 when they are not a whole audit, else 0. */
+async function exportCluster(
+  redis: Redis,
+  cluster: string,
+  { format, since }: { readonly format: ExportFormat; readonly since: number },
+): Promise<0 | 1> {
+  const [lines, head] = await Promise.all([readAudit(redis, cluster, 0), readAuditHead(redis, cluster)]);
+  for (const text of lines) {
+    const { data: entry } = AuditEntry.safeParse(parsed(text));
+    if (entry !== undefined && entry.at >= since) process.stdout.write(exportLine(format, text, entry));
+  }
+  const checked = verifyAudit(lines, head, null);
+  if (checked.ok) return 0;
+  process.stderr.write(`netcheck: ${cluster}: NOT WHOLE, in Redis: ${oneLine(checked.error.message)}\n`);
+  return 1;
 }
 
 async function show(redis: Redis, cluster: string): Promise<void> {

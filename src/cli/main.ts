@@ -60,9 +60,14 @@ cli
   .action((options: Record<string, unknown>) => serveAs('all', options));
 
 cli
-  .command('audit <verify|show>', 'audit verify: whether the audit is whole; audit show: what is in it')
+  .command(
+    'audit <verify|show|export>',
+    'audit verify: whether the audit is whole; audit show: what is in it; audit export: the same for other programs',
+  )
   .option(...CONFIG)
   .option(...CLUSTER)
+  .option('--format <format>', 'export: jsonl, the lines as they are kept, or csv (default: jsonl)')
+  .option('--since <time>', 'export: only lines from then on: 24h, 7d, 2026-11-20, 2026-11-20T09:30:00Z')
   .action(async (task: string, options: Record<string, unknown>) => {
     const { audit } = await import('./audit.ts');
     process.exitCode = await audit(task, options);
