@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { evaluated, findingsIn, readCase, said, withPod, withPodNamespace, withReading } from '../../../../test/fixtures.ts';
+import { probeContext } from '../../../../test/probe-context.ts';
+import { podToPod } from '../../mesh/pod-to-pod/index.ts';
 import { podDetached } from './index.ts';
 
 const inCase = (name: string) => readCase('pods/pod-detached', name);
@@ -116,6 +118,20 @@ test('the end on the node is on no bridge', () => {
     acquitted: [],
     gaps: [],
   });
+});
+
+test('where what the pod itself sends arrives, only the way to it is harmed', () => {
+  const [asked] = probeContext().pairs.flatMap(([source, target]) => podToPod.oneWay?.(source, target, probeContext()) ?? []);
+  if (asked === undefined) throw new Error('no one-way probe is planned');
+  const probed = (delivered: number) => [
+    {
+      probe: { ...asked, from: { ...asked.from, pod: 'netcheck-agents/netcheck-probe-2' } },
+      result: { probe: asked.id, status: 'pass', sent: 10, delivered, how: 'ok' } as const,
+    },
+  ];
+  const at = (delivered: number) => findingsIn(podDetached, inCase('off-bridge'), probed(delivered)).map((finding) => finding.at);
+  const port = { place: 'node/node-2', point: 'bridge', dev: 'cni0', via: '172.27.2.4' };
+  expect([at(10), at(0)]).toEqual([[[{ ...port, dir: 'out' }]], [[port]]]);
 });
 
 const PROBE = '172.27.2.4';

@@ -4,7 +4,7 @@ import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace, podPlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import type { PodState } from '../../../model/wire/agent.ts';
-import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import { type FdbEntry, parseFdb } from '../../kit/fdb.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
@@ -28,7 +28,7 @@ export const podDetached = defineCheck({
   id: 'pod-detached',
   row: 'P2',
   layer: 'L2',
-  scope: 'node',
+  scope: 'cluster',
   title: "A pod's link to its node is cut",
   why: 'The pod is running and reaches nobody, nor does anybody reach it, while its neighbours on the node are fine.',
   codes: {
@@ -48,10 +48,11 @@ export const podDetached = defineCheck({
       neighbours: parseNeighbours(neighbours.after),
       fdb: parseFdb(fdb),
     }),
-  evaluate: (facts: Facts, { node, inventory }) => judge(facts, node, inventory),
+  evaluate: (facts: ReadonlyMap<string, Facts>, { inventory, probed }) =>
+    [...facts].flatMap(([node, own]) => judge(own, node, inventory, probed)),
 });
 
-function judge(facts: Facts, node: string, inventory: Inventory): readonly Draft[] {
+function judge(facts: Facts, node: string, inventory: Inventory, probed: readonly Probed[]): readonly Draft[] {
   return podsOn(facts.pods, inventory, node).flatMap((found) => {
     const attached = attachmentOf(found.namespace, facts.links);
     if (attached === null || found.pod.terminating) return [];
@@ -94,7 +95,7 @@ function judge(facts: Facts, node: string, inventory: Inventory): readonly Draft
       return [
         draft({
           code: 'pod-off-bridge',
-          at: [onBridge],
+          at: [isHeard(probed, podName(pod)) ? { ...onBridge, dir: 'out' } : onBridge],
           summary: `${name} on ${node} is cut off: its end ${outside.name} is ${outside.master === null ? 'on no bridge' : `on ${outside.master}`}, while its address ${pod.ip} is routed to ${bridge.name}`,
           advice: `Put it back (ip link set ${outside.name} master ${bridge.name}), or delete the pod, so that its network is made anew.`,
           evidence: [
@@ -109,6 +110,14 @@ function judge(facts: Facts, node: string, inventory: Inventory): readonly Draft
       ...elsewhere(facts, found, outside, inside.mac, onBridge, node, draft),
     ];
   });
+}
+
+/**
+ * Whether what the pod itself sends arrives: off the bridge, its end of the pair is a device of the node like any other, which
+ * answers ARP for the gateway and routes on, once the pod has forgotten the bridge's MAC address.
+ */
+function isHeard(probed: readonly Probed[], pod: string): boolean {
+  return probed.some(({ probe, result }) => probe.method === 'udp' && probe.from.pod === pod && result.delivered > 0);
 }
 
 type Drafted = (rest: Pick<Draft, 'code' | 'summary' | 'at' | 'evidence'> & Pick<Draft, 'advice' | 'remedy'>) => Draft;
