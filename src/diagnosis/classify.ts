@@ -31,7 +31,7 @@ export function classify(probes: readonly Probe[], results: ReadonlyMap<string, 
     if (result === undefined) return [];
     const earlier = probe.repeats === undefined ? undefined : results.get(probe.repeats);
     const meaning = meaningOf(probe, result, results, groups);
-    return meaning === 'pass' && earlier !== undefined && isSevere(probe, earlier)
+    return meaning === 'pass' && earlier !== undefined && isSevere(probe, earlier) && !isEnough(probe, earlier)
       ? [{ probe, result: earlier, meaning: 'recovered' as const }]
       : [{ probe, result, meaning }];
   });
@@ -99,6 +99,14 @@ function isSevere(probe: Probe, { status, sent, delivered, how }: ProbeResult): 
   if (probe.method === 'dns-pair' && how !== 'half-answered') return false;
   if (!isCounted(probe)) return status === 'fail' && delivered === 0;
   return status !== 'unknown' && sent >= 10 && (sent - delivered) * 6 >= sent;
+}
+
+/**
+ * Whether the repetition says all there is to say: of exchanges that are so many that a fault cannot miss them all, some had
+ * no answer at first, as where the node or the server had no time for them.
+ */
+function isEnough({ every }: Probe, { delivered }: ProbeResult): boolean {
+  return every === true && delivered > 0;
 }
 
 /** Where some packets are lost at random, so many in a row may be, now and then; not more. */

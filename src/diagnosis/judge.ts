@@ -79,7 +79,12 @@ function compose(
 ): Verdict {
   const { causes, segments, symptoms, risks } = found;
   const located = describeSegments(segments, view);
-  const scope = scopeOf(symptoms, judged, bundle.inventory);
+  const scope = scopeOf(
+    symptoms,
+    judged,
+    bundle.inventory,
+    causes.map(({ explains }) => explains),
+  );
   const status = statusOf(symptoms, judged, view, notChecked);
   const layer = lowestLayer([...causes.map(({ finding }) => finding.layer), ...located.map((item) => item.layer)]);
   const directionOf = createSymptomDirection(judged);

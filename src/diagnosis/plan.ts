@@ -246,7 +246,7 @@ export function configuredDomain(inventory: Inventory): string | null {
 }
 
 /**
- * What is to be measured again: ways on which packets were lost, exchanges without an answer where nothing else fails,
+ * What is to be measured again: ways on which packets were lost, exchanges without an answer, or some, where nothing else fails,
  * failures that have a follow-up, and failures of which the direction is not known. `ears` are the nodes that have to
  * listen for it, in their own namespace or in that of their probe pod.
  */
@@ -296,7 +296,10 @@ export function chooseFocus(judged: readonly Judged[], answering: ReadonlySet<st
   const unanswered = judged
     .filter(
       ({ probe, result, meaning }) =>
-        (meaning === 'fail' && result.how === 'timeout' && EXCHANGES.has(probe.method)) || isHalfAnswered(result),
+        isHalfAnswered(result) ||
+        ((meaning === 'fail' || (meaning === 'lossy' && probe.every === true)) &&
+          result.how === 'timeout' &&
+          EXCHANGES.has(probe.method)),
     )
     .filter(({ probe }) => !failing.has(nodesOf(probe)));
   if ([directions, lossy, followUps, unanswered].every((list) => list.length === 0)) return null;

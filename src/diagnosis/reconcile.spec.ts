@@ -6,6 +6,7 @@ import type { HopPattern } from '../model/hop.ts';
 import type { PacketMatch } from '../model/packet.ts';
 import { classify } from './classify.ts';
 import { createHarmsStep } from './explain.ts';
+import { chooseFocus } from './plan.ts';
 import { reconcile } from './reconcile.ts';
 import { scopeOf } from './scope.ts';
 import { describeSegments } from './segments.ts';
@@ -246,6 +247,28 @@ test('an exchange that is answered when asked again is told beside what is there
   };
   expect(judgedWith([faultOf(forwarding)])).toEqual({ recovered: [again.id], causes: ['forwarding'], located: [] });
   expect(judgedWith([])).toEqual({ recovered: [again.id], causes: [], located: [again.id] });
+});
+
+test('queries of which some had no answer are asked again, and what all of them say then counts', () => {
+  const { probes } = cluster;
+  const asked = probes.find(({ every }) => every === true);
+  if (asked === undefined) throw new Error('no queries that stand each for itself are planned');
+  const { id, count } = asked;
+  const answered = (delivered: number) => ({ probe: id, status: 'fail', sent: count, delivered, how: 'timeout' }) as const;
+  const first = classify(probes, new Map([...cluster.results([]), [id, answered(count - 3)]]));
+  expect(chooseFocus(first, new Set(['node-1']))?.unanswered.map(({ probe }) => probe.id)).toEqual([id]);
+  const again = { ...asked, id: `${id} x${count}`, round: 2, repeats: id };
+  const meaningOf = (before: number, after: number) => {
+    const status = after === count ? ('pass' as const) : ('fail' as const);
+    const results = new Map(cluster.results([]));
+    results.set(id, answered(before)).set(again.id, { ...answered(after), probe: again.id, status });
+    return classify([...probes, again], results).find(({ probe }) => probe === again)?.meaning;
+  };
+  expect([meaningOf(count - 3, count), meaningOf(count - 3, count - 4), meaningOf(0, count)]).toEqual([
+    'pass',
+    'lossy',
+    'recovered',
+  ]);
 });
 
 test('what stops all packets to one endpoint explains that a Service answers some queries only', () => {

@@ -82,6 +82,20 @@ test('a node and a pair besides', () => {
   ]);
 });
 
+test('what has a cause of its own is told beside a node that is cut off, what may follow from it is not', () => {
+  const servers: readonly HopPattern[] = [1, 2].map((index) => ({ place: `pod/kube-system/coredns-${index}`, point: 'input' }));
+  const results = cluster.results([{ eats: ({ hop }) => [...aroundNode3, ...servers].some((pattern) => isAt(pattern, hop)) }]);
+  const judged = classify(cluster.probes, results);
+  const symptoms = judged.filter(({ meaning }) => meaning === 'fail');
+  const ofServers = symptoms.filter(({ probe: { target, from } }) => /dns/.test(target.name) && from.node !== 'node-3');
+  const others = symptoms.filter((symptom) => !ofServers.includes(symptom));
+  const tellsService = (...explained: readonly (readonly Judged[])[]) =>
+    scopeOf(symptoms, judged, cluster.inventory, explained).sentence.includes('the Service kube-system/kube-dns');
+  expect(tellsService()).toBe(false);
+  expect(tellsService(others, ofServers)).toBe(true);
+  expect(tellsService([...others, ...ofServers])).toBe(false);
+});
+
 test('nothing that failed has nothing to say', () => {
   expect(scopeOf([], [], cluster.inventory)).toEqual({ subjects: [], targets: [], direction: 'undetermined', sentence: '' });
 });

@@ -12,8 +12,16 @@ type Plane = 'nodes' | 'pods' | 'own-node' | 'target';
 
 type Pair = { readonly a: string; readonly b: string; readonly symptoms: readonly Judged[] };
 
-/** Who cannot reach whom, in one sentence that is true and as short as the pattern allows. Pure. */
-export function scopeOf(symptoms: readonly Judged[], all: readonly Judged[], inventory: Inventory): Verdict['scope'] {
+/**
+ * Who cannot reach whom, in one sentence that is true and as short as the pattern allows. `explained` are the symptoms of
+ * each cause: a failure towards a single target that has a cause of its own is told beside nodes that are cut off. Pure.
+ */
+export function scopeOf(
+  symptoms: readonly Judged[],
+  all: readonly Judged[],
+  inventory: Inventory,
+  explained: readonly (readonly Judged[])[] = [],
+): Verdict['scope'] {
   const planes = Map.groupBy(symptoms, ({ probe }) => planeOf(probe, inventory));
   const nodePairs = pairsOf(planes.get('nodes') ?? []);
   const covered = new Set(nodePairs.map(pairKey));
@@ -24,7 +32,12 @@ export function scopeOf(symptoms: readonly Judged[], all: readonly Judged[], inv
   if (nodePairs.length > 0) parts.push(describePairs(nodePairs, names, all, 'nodes', inventory));
   if (podPairs.length > 0) parts.push(describePairs(podPairs, names, all, 'pods', inventory));
   for (const own of groupByTarget(planes.get('own-node') ?? [])) parts.push(describeOwn(own));
-  const towards = (planes.get('target') ?? []).filter(({ probe }) => !isImplied(probe, covered));
+  const ofPairs = new Set([...nodePairs, ...podPairs].flatMap((pair) => pair.symptoms));
+  const isApart = (symptom: Judged): boolean => {
+    const own = explained.filter((of) => of.includes(symptom));
+    return own.length > 0 && !own.flat().some((other) => ofPairs.has(other));
+  };
+  const towards = (planes.get('target') ?? []).filter((symptom) => isApart(symptom) || !isImplied(symptom.probe, covered));
   if (towards.length > 0) parts.push(describeTargets(towards, all));
   if (parts.length === 0) return { subjects: [], targets: [], direction: 'undetermined', sentence: '' };
   return {
