@@ -45,7 +45,11 @@ export function mismatches(verdict: Verdict, expected: Expectation): readonly st
       verdict.located.map(({ segment }) => segment),
       [],
     );
-  else compare('layers of what is located', [...new Set(verdict.located.map(({ layer }) => layer))], [expected.located.layer]);
+  else {
+    const { layer: first, others = [] } = expected.located;
+    const told = new Set(verdict.located.map(({ layer }) => layer));
+    compare('layers of what is located', [...told].toSorted(), [first, ...others].toSorted());
+  }
   const scope = `${verdict.scope.sentence} ${verdict.scope.subjects.map(entityName).join(' ')} ${verdict.scope.targets.map(entityName).join(' ')}`;
   for (const node of expected.nodes)
     if (!scope.includes(node)) found.push(`the scope does not name ${node}: ${verdict.scope.sentence}`);

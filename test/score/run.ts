@@ -1,10 +1,11 @@
+import type { Probe } from '../../src/model/probe.ts';
 import { diagnoseLab } from '../e2e/diagnose.ts';
 import { type At, type Expectation, type Fault, together } from '../lab/faults/fault.ts';
 import { injectFault } from '../lab/faults/index.ts';
 import { HARMLESS } from '../lab/harmless/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
 import { NODES } from './plan.ts';
-import { judgeTrial, type Planned, type Trial } from './trial.ts';
+import { judgeTrial, type Planned, type Trial, type Way } from './trial.ts';
 
 const HEALTHY: Expectation = { status: 'healthy', layer: null, codes: [], nodes: [] };
 
@@ -29,15 +30,15 @@ export async function runTrial(planned: Planned, commit: string): Promise<Trial>
     const expectations = there.map(({ fault, at }) => ({ at, ...fault.expects(lab, at) }));
     const [first, ...more] = expectations;
     const expectation = first === undefined ? { ...HEALTHY, risks } : more.length === 0 ? first : together(expectations);
-    const lost = first?.lost === undefined || more.length > 0 ? null : { at: first.at, lost: first.lost };
-    const oneWay = new Set(bundle.plan.probes.flatMap(({ id, method }) => (method === 'udp' ? [id] : [])));
+    const lost = first?.lost === undefined || more.length > 0 ? null : { ...first, lost: first.lost };
+    const probes = new Map(bundle.plan.probes.map((probe) => [probe.id, probe]));
     return judgeTrial(
       { ...planned, commit },
       expectation,
       lost,
       verdict,
       (entity) => nodeOf(lab, entity),
-      (symptom) => oneWay.has(symptom),
+      (symptom) => wayOf(lab, probes.get(symptom)),
     );
   } finally {
     await lab.down();
@@ -46,6 +47,18 @@ export async function runTrial(planned: Planned, commit: string): Promise<Trial>
 
 function onlyNamed({ node, peer }: At): Partial<At> {
   return { ...(node === '' ? {} : { node }), ...(peer === '' ? {} : { peer }) };
+}
+
+function wayOf({ topology }: Lab, probe: Probe | undefined): Way | null {
+  if (probe === undefined || probe.to.node === null) return null;
+  const { method, from, to } = probe;
+  const isPod = topology.pods.some(({ ip, network }) => network !== null && ip === to.ip);
+  const isHost = topology.nodes.some(({ ip }) => ip === to.ip);
+  return {
+    from: { node: from.node, kind: from.pod === null ? 'host' : 'pod' },
+    to: { node: probe.to.node, kind: isPod ? 'pod' : isHost ? 'host' : 'bridge' },
+    isOneWay: method === 'udp',
+  };
 }
 
 function nodeOf({ topology }: Lab, entity: string): string | null {

@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest';
 import { nodeEntity } from '../../src/model/entity.ts';
 import type { Direction, Verdict } from '../../src/model/verdict.ts';
-import type { Expectation } from '../lab/faults/fault.ts';
 import { accuracyPage, bars, confusion, differences, figuresOf } from './figures.ts';
 import { type Layered, leftOf, pairsOf, placements } from './plan.ts';
-import { judgeTrial, type Planned, type Trial } from './trial.ts';
+import { type End, judgeTrial, type Lost, type Planned, type Trial } from './trial.ts';
 
 const right: Trial = {
   commit: 'a1',
@@ -190,12 +189,12 @@ test('what is left of a plan: as many as are missing of each, those first that a
   expect(leftOf([elsewhere], [at('a', 'node-1')])).toEqual([elsewhere]);
 });
 
-/** Symptoms as `SUBJECT TARGET DIRECTION`, all of one verdict, whose scope is from the first node to the second. */
-function directionsOf(lost: NonNullable<Expectation['lost']>, scope: Direction, ...lines: readonly string[]) {
-  const symptoms = lines.map((line) => {
-    const [from = '', to = '', direction = ''] = line.split(' ');
-    return { id: line, subject: nodeEntity(from), target: nodeEntity(to), direction };
-  });
+/**
+ * Symptoms as `FROM TO DIRECTION`, all of one verdict, whose scope is from the first node to the second. Ends are nodes, or
+ * `pod-1` and `bridge-1` on them; from node-1 to node-3 only the way there is measured.
+ */
+function directionsOf(lost: Pick<Lost, 'lost' | 'lostOf'>, scope: Direction, ...lines: readonly string[]) {
+  const symptoms = lines.map((line) => ({ id: line, direction: line.split(' ')[2] }));
   const verdict = {
     run: { durationMs: 1 },
     scope: { subjects: [nodeEntity('node-1')], targets: [nodeEntity('node-2')], direction: scope, sentence: 'scope' },
@@ -205,23 +204,30 @@ function directionsOf(lost: NonNullable<Expectation['lost']>, scope: Direction, 
     symptoms,
     notChecked: [],
   } as unknown as Verdict;
+  const end = (text = ''): End => {
+    const [kind = '', index = ''] = text.split('-');
+    return { node: `node-${index}`, kind: kind === 'node' ? 'host' : (kind as End['kind']) };
+  };
   const { directions, wrongDirections } = judgeTrial(
     { commit: 'a1', kind: 'single', network: 'vxlan', placed: [] },
     { status: 'failed', layer: null, codes: [], nodes: [] },
-    { at: { node: 'node-1', peer: 'node-2' }, lost },
+    { at: { node: 'node-1', peer: 'node-2' }, ...lost },
     verdict,
-    (name) => (name.startsWith('node-') ? name : null),
-    (id) => id.startsWith('node-1 node-3'),
+    (name) => name,
+    (id) => {
+      const [from, to] = id.split(' ');
+      return to === 'web' ? null : { from: end(from), to: end(to), isOneWay: id.startsWith('node-1 node-3') };
+    },
   );
   return { directions, wrongDirections };
 }
 
 test('directions are held against what is lost, where it is known', () => {
-  expect(directionsOf('both', 'both', 'node-1 node-2 both', 'node-2 node-1 both', 'node-1 node-3 outbound')).toEqual({
+  expect(directionsOf({ lost: 'both' }, 'both', 'node-1 node-2 both', 'node-2 node-1 both', 'node-1 node-3 outbound')).toEqual({
     directions: 5,
     wrongDirections: [],
   });
-  expect(directionsOf('both', 'outbound', 'node-1 node-2 outbound')).toEqual({
+  expect(directionsOf({ lost: 'both' }, 'outbound', 'node-1 node-2 outbound')).toEqual({
     directions: 3,
     wrongDirections: [
       'node-1 node-2 outbound: outbound, should be both',
@@ -229,16 +235,32 @@ test('directions are held against what is lost, where it is known', () => {
       'segment: outbound, should be both',
     ],
   });
-  expect(directionsOf('from-peer', 'outbound', 'node-1 node-2 outbound', 'node-2 node-1 inbound')).toEqual({
+  expect(directionsOf({ lost: 'from-peer' }, 'outbound', 'node-1 node-2 outbound', 'node-2 node-1 inbound')).toEqual({
     directions: 4,
     wrongDirections: [],
   });
   // Of a pair that the fault leaves alone, and of an unknown address, nothing can be held against it.
-  expect(directionsOf('from-peer', 'undetermined', 'node-1 node-3 outbound', 'node-1 web outbound')).toEqual({
+  expect(directionsOf({ lost: 'from-peer' }, 'undetermined', 'node-1 node-3 outbound', 'node-1 web outbound')).toEqual({
     directions: 0,
     wrongDirections: [],
   });
-  expect(directionsOf('to', 'inbound', 'node-1 node-3 outbound').wrongDirections).toEqual([
+  expect(directionsOf({ lost: 'to' }, 'inbound', 'node-1 node-3 outbound').wrongDirections).toEqual([
     'node-1 node-3 outbound: outbound, should be inbound',
   ]);
+  // Where only the addresses of pods are harmed, a node reaches the pods of others, and the others not its own.
+  const ofPods = directionsOf(
+    { lost: 'both', lostOf: 'pods' },
+    'both',
+    'node-2 pod-1 both',
+    'pod-2 pod-1 both',
+    'node-2 bridge-1 both',
+  );
+  expect(ofPods.wrongDirections).toEqual(['node-2 pod-1 both: both, should be outbound']);
+  const ofNetwork = directionsOf(
+    { lost: 'both', lostOf: 'pod-network' },
+    'both',
+    'node-2 bridge-1 outbound',
+    'node-2 node-1 both',
+  );
+  expect(ofNetwork).toEqual({ directions: 2, wrongDirections: [] });
 });

@@ -42,11 +42,18 @@ export type Trial = Planned & {
   readonly seconds: number;
 };
 
-export type Lost = { readonly at: At; readonly lost: NonNullable<Expectation['lost']> };
+/** Which packets a fault loses; see `Expectation`. */
+export type Lost = { readonly at: At } & Required<Pick<Expectation, 'lost'>> & Pick<Expectation, 'lostOf'>;
+
+/** One end of a probe: whose address it is. */
+export type End = { readonly node: string; readonly kind: 'host' | 'bridge' | 'pod' };
+
+/** What a symptom's probe goes between; `isOneWay` whether only the way there is measured. */
+export type Way = { readonly from: End; readonly to: End; readonly isOneWay: boolean };
 
 /**
- * Compares a verdict with what was put in. `nodeOf` gives the node that an entity's name belongs to, or null; `isOneWay`
- * says of a symptom whether only the way there was measured. Pure.
+ * Compares a verdict with what was put in. `nodeOf` gives the node that an entity's name belongs to, or null; `wayOf` what
+ * the probe of a symptom goes between, or null where one end is none of the cluster's. Pure.
  */
 export function judgeTrial(
   trial: Planned & { readonly commit: string },
@@ -54,10 +61,10 @@ export function judgeTrial(
   lost: Lost | null,
   verdict: Verdict,
   nodeOf: (entity: string) => string | null,
-  isOneWay: (symptom: string) => boolean,
+  wayOf: (symptom: string) => Way | null,
 ): Trial {
   const scope = `${verdict.scope.sentence} ${[...verdict.scope.subjects, ...verdict.scope.targets].map(entityName).join(' ')}`;
-  const stated = lost === null ? [] : statedDirections(verdict, lost, nodeOf, isOneWay);
+  const stated = lost === null ? [] : statedDirections(verdict, lost, nodeOf, wayOf);
   return {
     ...trial,
     expected: {
@@ -92,48 +99,57 @@ function statedDirections(
   { symptoms, scope, located }: Verdict,
   lost: Lost,
   nodeOf: (entity: string) => string | null,
-  isOneWay: (symptom: string) => boolean,
+  wayOf: (symptom: string) => Way | null,
 ): readonly Stated[] {
-  const nodesOf = (entities: readonly Entity[]): readonly (string | null)[] => [
-    ...new Set(entities.map((entity) => nodeOf(entityName(entity)))),
-  ];
   const truths = new Map(
-    symptoms.map(({ id, subject, target }) => [id, directionOf(lost, nodeOf(entityName(subject)), nodeOf(entityName(target)))]),
+    symptoms.map(({ id }) => {
+      const way = wayOf(id);
+      return [id, way === null ? null : directionOf(lost, way.from, way.to)];
+    }),
   );
   const all = symptoms.map(({ id, direction }): Stated => {
     const truth = truths.get(id) ?? null;
     // A one-way probe says of the way there that packets are lost, whatever is on the way back.
-    const right = truth === 'both' && isOneWay(id) ? (['both', 'outbound'] as const) : truth === null ? [] : [truth];
+    const right =
+      truth === 'both' && wayOf(id)?.isOneWay === true ? (['both', 'outbound'] as const) : truth === null ? [] : [truth];
     return { what: id, said: direction, right };
   });
-  const between = nodesOf(scope.subjects).flatMap((from) => nodesOf(scope.targets).map((to) => directionOf(lost, from, to)));
-  const parts = located.map(({ segment, direction, symptoms: ids }): Stated => {
-    const isBoth = ids.every((id) => truths.get(id) === 'both');
-    const isKnown = ids.every((id) => (truths.get(id) ?? null) !== null);
-    // Seen from the segment's first hop, which may be the other end.
-    return { what: segment, said: direction, right: !isKnown ? [] : isBoth ? ['both'] : ['outbound', 'inbound'] };
-  });
+  const endsOf = (entities: readonly Entity[]): readonly End[] =>
+    [...new Set(entities.map((entity) => nodeOf(entityName(entity)) ?? ''))].map((node) => ({ node, kind: 'pod' }));
+  const between = endsOf(scope.subjects).flatMap((from) => endsOf(scope.targets).map((to) => directionOf(lost, from, to)));
   const [first = null] = between;
   const agreed = first !== null && between.every((each) => each === first) ? [first] : [];
+  const parts = located.map(({ segment, direction, symptoms: ids }): Stated => {
+    const own = new Set(ids.map((id) => truths.get(id) ?? null));
+    // Seen from the segment's first hop, which may be the other end.
+    const oneWay = [...own].every((truth) => truth === 'outbound' || truth === 'inbound')
+      ? (['outbound', 'inbound'] as const)
+      : [];
+    return { what: segment, said: direction, right: own.size === 1 && own.has('both') ? ['both'] : oneWay };
+  });
   return [...all, { what: scope.sentence, said: scope.direction, right: agreed }, ...parts].filter(
     ({ said, right }) => said !== 'undetermined' && right.length > 0,
   );
 }
 
-/** The direction in which a fault harms what goes from one node to another, or null where it does not. */
-function directionOf(lost: Lost, from: string | null, to: string | null): Direction | null {
-  const [out, back] = [isLost(lost, from, to), isLost(lost, to, from)];
+/** Which way it fails between two ends, the same kind of packets both ways, or null where the fault harms neither. */
+function directionOf(lost: Lost, from: End, to: End): Direction | null {
+  const out = isLost(lost, from, to);
+  const back = isLost(lost, { node: to.node, kind: from.kind }, { node: from.node, kind: to.kind });
   if (out && back) return 'both';
   if (out) return 'outbound';
   return back ? 'inbound' : null;
 }
 
-/** Whether packets from one node to another are lost. */
-function isLost({ at: { node, peer }, lost }: Lost, from: string | null, to: string | null): boolean {
-  if (from === null || to === null || from === to) return false;
+/** Whether packets from one end to another are lost. */
+function isLost({ at: { node, peer }, lost, lostOf }: Lost, from: End, to: End): boolean {
+  if (from.node === '' || to.node === '' || from.node === to.node) return false;
   const [way, only] = lost.split('-');
-  const isOther = (name: string): boolean => (only === 'peer' ? name === peer : name !== node);
-  const [isSent, isReceived] = [from === node && isOther(to), to === node && isOther(from)];
+  const isOther = (end: End): boolean => (only === 'peer' ? end.node === peer : end.node !== node);
+  const isHarmed = ({ kind }: End): boolean =>
+    lostOf === undefined || kind === 'pod' || (lostOf === 'pod-network' && kind === 'bridge');
+  const isSent = from.node === node && isOther(to) && isHarmed(from);
+  const isReceived = to.node === node && isOther(from) && isHarmed(to);
   return (way !== 'to' && isSent) || (way !== 'from' && isReceived);
 }
 

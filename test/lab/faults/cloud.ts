@@ -37,7 +37,11 @@ export const cloudRouteMissing: Fault = {
     await lab.sh(RACK.gateway.name, `ip route replace ${podCIDR} via ${ip} dev eth0`);
   },
   expects: (_lab, at) =>
-    failedBy('cloud-route-missing', 'L3', at, { mentions: [`instance ${at.node} (Google Cloud`], lost: 'to' }),
+    failedBy('cloud-route-missing', 'L3', at, {
+      mentions: [`instance ${at.node} (Google Cloud`],
+      lost: 'to',
+      lostOf: 'pod-network',
+    }),
 };
 
 export const cloudSourceCheck: Fault = {
@@ -60,5 +64,5 @@ export const cloudSourceCheck: Fault = {
   async heal(lab, at) {
     await lab.sh('rack', `nft delete table netdev source-check-${at.node}`);
   },
-  expects: (_lab, at) => failedBy('cloud-source-check', 'L3', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('cloud-source-check', 'L3', at, { lost: 'both', lostOf: 'pod-network' }),
 };

@@ -11,21 +11,23 @@ export type Saved = Readonly<Record<string, string>>;
 
 /**
  * What a verdict must say while a fault is there. `layer` is the verdict's; `codes` are the causes, all of them, with the
- * node that is accused; `located` the layers of what is located without a cause, one of those given; `risks` the codes of
+ * node that is accused; `located` the layers of what is located without a cause, all of those given; `risks` the codes of
  * risks; `nodes` what the scope must name; `notChecked` the nodes that must be listed as not checked; `mentions` what the
  * cause's summary or evidence must contain; `lost` which packets are lost as far as a symptom's direction follows from it:
- * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone.
+ * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone; `lostOf` the addresses of the node
+ * whose packets these are, where not all of them: its pods', or those of its podCIDR, the bridge's among them.
  */
 export type Expectation = {
   readonly status: Verdict['status'];
   readonly layer: Layer | null;
   readonly codes: readonly { readonly code: string; readonly node?: string }[];
-  readonly located?: { readonly layer: Layer };
+  readonly located?: { readonly layer: Layer; readonly others?: readonly Layer[] };
   readonly risks?: readonly string[];
   readonly nodes: readonly string[];
   readonly notChecked?: readonly string[];
   readonly mentions?: readonly string[];
   readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'to-peer' | 'both-peer';
+  readonly lostOf?: 'pods' | 'pod-network';
 };
 
 /**
@@ -63,12 +65,12 @@ export function locatedOnly(status: Verdict['status'], layer: Layer, nodes: read
 export function together(expectations: readonly Expectation[]): Expectation {
   const all = <T>(of: (expected: Expectation) => readonly T[] | undefined): readonly T[] =>
     expectations.flatMap((expected) => of(expected) ?? []);
-  const located = expectations.find((expected) => expected.located !== undefined)?.located;
+  const [layer, ...others] = new Set(all(({ located }) => (located === undefined ? [] : [located.layer])));
   return {
     status: expectations.some(({ status }) => status === 'failed') ? 'failed' : 'degraded',
     layer: lowestLayer(all(({ layer }) => (layer === null ? [] : [layer]))),
     codes: all(({ codes }) => codes),
-    ...(located === undefined ? {} : { located }),
+    ...(layer === undefined ? {} : { located: { layer, others } }),
     nodes: all(({ nodes }) => nodes),
     risks: all(({ risks }) => risks),
     notChecked: all(({ notChecked }) => notChecked),

@@ -20,7 +20,7 @@ function forwardRule(system: 'legacy' | 'iptables-nft', command: string): Fault 
     async heal(lab, at) {
       await lab.sh(at.node, `${command} -D FORWARD ${rule}`);
     },
-    expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both' }),
+    expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both', lostOf: 'pods' }),
   };
 }
 
@@ -69,7 +69,7 @@ END`,
   async heal(lab, at) {
     await lab.sh(at.node, 'nft delete table inet hardening');
   },
-  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('filter-rule-drops', 'L4', at, { lost: 'both', lostOf: 'pods' }),
 };
 
 const VXLAN_DROP = '-p udp -m udp --dport 8472 -j DROP';

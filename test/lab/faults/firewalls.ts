@@ -208,7 +208,7 @@ export const foreignFirewallFirewalld: Fault = {
   async heal(lab, at, saved) {
     await lab.sh(at.node, `nft delete table inet firewalld\nkill ${saved['pid']}`);
   },
-  expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both', lostOf: 'pods' }),
 };
 
 export const foreignFirewallUfw: Fault = {
@@ -224,5 +224,5 @@ export const foreignFirewallUfw: Fault = {
   async heal(lab, at) {
     await lab.sh(at.node, `iptables-nft-restore --noflush <<'END'\n${ufwRemoval()}END`);
   },
-  expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both', lostOf: 'pods' }),
 };

@@ -42,7 +42,7 @@ export const ipForwardOff: Fault = {
   },
   prove: proveNoForwarding,
   heal: (lab, at, saved) => restore(lab, at, saved['settings'] ?? ''),
-  expects: (_lab, at) => failedBy('ip-forward-off', 'L3', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('ip-forward-off', 'L3', at, { lost: 'both', lostOf: 'pods' }),
 };
 
 export const ipForwardOffByFile: Fault = {
@@ -61,7 +61,7 @@ sysctl -q -p ${FILE}`;
     await lab.sh(at.node, `rm -f ${FILE}`);
     await restore(lab, at, saved['settings'] ?? '');
   },
-  expects: (_lab, at) => failedBy('ip-forward-off', 'L3', at, { mentions: [FILE], lost: 'both' }),
+  expects: (_lab, at) => failedBy('ip-forward-off', 'L3', at, { mentions: [FILE], lost: 'both', lostOf: 'pods' }),
 };
 
 export const forwardingOffOnInterface: Fault = {
@@ -77,5 +77,5 @@ export const forwardingOffOnInterface: Fault = {
   async heal(lab, at, saved) {
     await lab.sh(at.node, `echo ${saved['forwarding']} > ${SETTINGS}/conf/flannel.1/forwarding`);
   },
-  expects: (_lab, at) => failedBy('interface-forwarding-off', 'L3', at, { lost: 'to' }),
+  expects: (_lab, at) => failedBy('interface-forwarding-off', 'L3', at, { lost: 'to', lostOf: 'pods' }),
 };

@@ -66,7 +66,12 @@ ip route del default table 100`,
       ],
     }),
   expects: (_lab, at) =>
-    failedBy('policy-rule-steals-traffic', 'L3', at, { nodes: [at.node, at.peer], mentions: ['lookup 100'], lost: 'from-peer' }),
+    failedBy('policy-rule-steals-traffic', 'L3', at, {
+      nodes: [at.node, at.peer],
+      mentions: ['lookup 100'],
+      lost: 'from-peer',
+      lostOf: 'pods',
+    }),
 });
 
 /** The first eight addresses of which some are the nodes', as a container network would take them. */
@@ -105,7 +110,7 @@ export const bridgeDown: Fault = {
   async heal(lab, at) {
     await lab.sh(at.node, 'ip link set cni0 up');
   },
-  expects: (_lab, at) => failedBy('bridge-down', 'L2', at, { lost: 'both' }),
+  expects: (_lab, at) => failedBy('bridge-down', 'L2', at, { lost: 'both', lostOf: 'pods' }),
 };
 
 export const podCidrOverlap: Fault = {
