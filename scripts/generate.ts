@@ -7,6 +7,7 @@ import type { Reading } from '../src/checks/kit/check.ts';
 import { readingText } from '../src/checks/kit/readings.ts';
 import { ENVIRONMENT, FileConfig } from '../src/config.ts';
 import { REMEDIES } from '../src/remedies/index.ts';
+import { riskOf } from '../src/remedies/propose.ts';
 import { rbacManifests, renderedManifests, rightsRows } from './manifests.ts';
 
 /*
@@ -43,7 +44,7 @@ function checkPages(): readonly Page[] {
 function remedyPages(): readonly Page[] {
   const pages = Object.values(REMEDIES).map((remedy) => ({
     path: `docs/remedies/${remedy.id}.md`,
-    text: `${NOTE}# ${remedy.title}\n\nRemedy \`${remedy.id}\`.\n\n- **Risk** (${remedy.riskClass}): ${remedy.risk}\n- **Undo**: ${remedy.undo ?? `none. ${remedy.irreversible ?? ''}`}\n\n${readme('remedies', remedy.id)}`,
+    text: `${NOTE}# ${remedy.title}\n\nRemedy \`${remedy.id}\`.\n\n- **Risk** (${remedy.riskClass}): ${riskOf(remedy, [])}\n- **Undo**: ${remedy.undo ?? `none. ${remedy.irreversible ?? ''}`}\n\n${readme('remedies', remedy.id)}`,
   }));
   const rows = Object.values(REMEDIES).map(({ id, title, riskClass }) => `| [${id}](${id}.md) | ${title} | ${riskClass} |`);
   return [

@@ -35,3 +35,20 @@ export function stageHost(stage: Stage, namespace: string): Host {
     readText: async () => null,
   };
 }
+
+/** Names of devices that are options, ways to other files, other words of a command, or too long. */
+export const HOSTILE_DEVICES: readonly string[] = [
+  '',
+  '-all',
+  '-a',
+  '.',
+  '..',
+  '../../kernel',
+  'eth0/../all',
+  'eth0=1',
+  'eth0 up',
+  'eth0\n',
+  'eth0;reboot',
+  '$(reboot)',
+  'a-name-that-is-too-long',
+];

@@ -29,19 +29,11 @@ const PROBE_HEADINGS = ['What a failure says', 'False positives', 'Source'];
 
 /** Remedies that findings offer and that are still to be built; the verdict names them, no button does. */
 const REMEDIES_TO_COME = new Set([
-  'disable-tx-checksum',
   'kill-process',
   'delete-kube-rules',
   'delete-neighbour',
-  'raise-neighbour-limits',
   'restart-kube-proxy',
-  'set-bridge-netfilter',
-  'set-link-up',
-  'set-local-port-range',
-  'set-mtu',
-  'set-rp-filter',
   'delete-conntrack-entries',
-  'raise-conntrack-max',
   'stop-firewall',
 ]);
 

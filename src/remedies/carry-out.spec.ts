@@ -102,7 +102,7 @@ const UNTOUCHED = { status: 1, ran: [], kept: [] };
 test('what is done is kept around the act, and told with the way back', async () => {
   expect(await carry(ACTION, makePlace())).toEqual({
     status: 0,
-    said: [...BEGUN, { type: 'done', before, after, error: null, undo: [['set', 'mode', 'off']] }],
+    said: [...BEGUN, { type: 'done', before, after, error: null, undo: [['set', 'mode', 'off']], holds: false }],
     kept: [
       ['prior', { value: 'off' }],
       ['after', { value: 'on' }],
@@ -151,13 +151,14 @@ test('a finding that no longer holds is refused with what is there', async () =>
 });
 
 test.each([
-  ['the first', 'set', before, ['set mode on', 'free mode'], [['set', 'mode', 'off']]],
-  ['a later one', 'check', after, ['set mode on', 'check mode', 'free mode'], [['set', 'mode', 'off']]],
-])('when a command fails, %s, what is meant for that runs, and nothing else', async (_, fails, seen, ran, undo) => {
+  ['the first', 'set', before, ['set mode on', 'free mode'], true],
+  ['a later one', 'check', after, ['set mode on', 'check mode', 'free mode'], false],
+])('when a command fails, %s, what is meant for that runs, and nothing else', async (_, fails, seen, ran, holds) => {
+  const undo = [['set', 'mode', 'off']];
   const carried = await carry(ACTION, makePlace({ fails: [fails] }));
   expect([carried.status, carried.said.at(-1), carried.ran]).toEqual([
     1,
-    { type: 'done', before, after: seen, error: `${fails} failed; the state from before was brought back`, undo },
+    { type: 'done', before, after: seen, error: `${fails} failed; the state from before was brought back`, undo, holds },
     ran,
   ]);
 });
@@ -171,6 +172,7 @@ test('when that fails, too, both are told', async () => {
       after,
       error: 'check failed; bringing back the state from before failed, too: free failed',
       undo: [['set', 'mode', 'off']],
+      holds: false,
     },
     ['set mode on', 'check mode', 'free mode'],
   ]);
@@ -181,9 +183,14 @@ test('a remedy that means nothing for a failure only tells it', async () => {
   const { onFailure: _nothing, ...action } = ACTION;
   const { said, ran } = await carry(action, makePlace({ fails: ['check'] }), { remedies: { set: plain } });
   expect([said.at(-1), ran]).toEqual([
-    { type: 'done', before, after, error: 'check failed', undo: [['set', 'mode', 'off']] },
+    { type: 'done', before, after, error: 'check failed', undo: [['set', 'mode', 'off']], holds: false },
     ['set mode on', 'check mode'],
   ]);
+});
+
+test('a state that is not what the finding is about does not say whether it holds', async () => {
+  const { said } = await carry(ACTION, makePlace(), { remedies: { set: { ...set, isIndirect: true } } });
+  expect(said.at(-1)).toEqual({ type: 'done', before, after, error: null, undo: [['set', 'mode', 'off']] });
 });
 
 test('where the state cannot be read afterwards nothing is offered as the way back', async () => {

@@ -1,7 +1,9 @@
 import type { Bundle } from '../model/bundle.ts';
+import type { Citation } from '../model/finding.ts';
 import { canonicalJson, type ProbeReading, type RemedyPlan } from '../model/remedy.ts';
 import type { Verdict, VerdictFinding } from '../model/verdict.ts';
 import { REMEDIES } from './index.ts';
+import type { AnyRemedy } from './remedy.ts';
 
 /** Probes that are run again after a remedy: all that the finding explains, or this many of them, evenly picked. */
 const MAX_VERIFICATION = 120;
@@ -35,7 +37,7 @@ function planOf(
       params: offer.params,
       commands: remedy.commands(params.data).map((argv) => [...argv]),
       ...(remedy.onFailure === undefined ? {} : { onFailure: remedy.onFailure(params.data).map((argv) => [...argv]) }),
-      risk: remedy.risk,
+      risk: riskOf(remedy, evidence),
       riskClass: remedy.riskClass,
       ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),
       undo: remedy.undo,
@@ -43,6 +45,14 @@ function planOf(
       verification: picked(repeatable(explains, bundle)).map((probe) => ({ probe, before: readingOf(probe, verdict) })),
     },
   ];
+}
+
+/** What can go wrong, and how long it lasts: a file that the finding cites sets the old value again. */
+export function riskOf({ risk, isTransient }: Pick<AnyRemedy, 'risk' | 'isTransient'>, evidence: readonly Citation[]): string {
+  if (isTransient !== true) return risk;
+  const [file] = evidence.flatMap(({ source }) => /^(\/\S+):(\d+)$/.exec(source)?.slice(1).join(', line ') ?? []);
+  const keep = file === undefined ? "set it where the node's configuration is kept as well" : `correct ${file}, as well`;
+  return `${risk} It lasts until the next boot: ${keep}.`;
 }
 
 /** The probes of the first round behind these ids, which any later run sends in the same way. */

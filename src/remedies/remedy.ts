@@ -31,6 +31,8 @@ export type Remedy<P, S> = {
   readonly title: string;
   /** What can go wrong, for the person who approves. */
   readonly risk: string;
+  /** True where the running kernel is changed and nothing else: it lasts until the next boot, and a card says so. */
+  readonly isTransient?: true;
   /**
    * How much it can break. `low`: a moment's delay for packets that fail anyway. `medium`: changes how a node or the
    * cluster treats traffic. `high`: can interrupt traffic that works.

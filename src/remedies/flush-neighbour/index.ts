@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { DeviceName } from '../kit/params.ts';
 import { defineRemedy } from '../remedy.ts';
 
 const Neighbours = z.array(z.object({ dst: z.string(), lladdr: z.string().optional(), state: z.array(z.string()) }));
 
 const Params = z.strictObject({
-  dev: z.string().regex(/^[A-Za-z0-9_.:@-]{1,15}$/, 'not the name of a network device'),
+  dev: DeviceName,
   ip: z.union([z.ipv4(), z.ipv6()]),
   mac: z.string().regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/, 'not a MAC address'),
 });

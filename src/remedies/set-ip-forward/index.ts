@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { DeviceName } from '../kit/params.ts';
+import { setting } from '../kit/sysctl.ts';
 import { defineRemedy } from '../remedy.ts';
 
-const Device = z.string().regex(/^[A-Za-z0-9_.:@-]{1,15}$/, 'not the name of a network device');
 const Netconf = z.array(z.object({ interface: z.string(), forwarding: z.boolean() }));
 const READ = ['ip', '-j', '-4', 'netconf', 'show'] as const;
 
@@ -13,12 +14,13 @@ export const setIpForward = defineRemedy({
   id: 'set-ip-forward',
   place: 'node',
   title: 'Enable IP forwarding',
-  risk: 'Every device of the node forwards from then on, also those that had it off before. It lasts until the next boot or until the file that switched it off is loaded again.',
+  risk: 'Every device of the node forwards from then on, also those that had it off before.',
   riskClass: 'medium',
+  isTransient: true,
   undo: 'Every device gets back the value that it had, by commands that the thread shows afterwards.',
-  params: z.strictObject({ device: Device }),
+  params: z.strictObject({ device: DeviceName }),
   state: z.record(z.string(), z.boolean()),
-  commands: ({ device }) => [['sysctl', '-w', assignment(device, true)]],
+  commands: ({ device }) => [forwarding(device, true)],
   async read(_params, host) {
     const devices = Netconf.parse(JSON.parse(await host.run(READ)));
     return Object.fromEntries(devices.map((device) => [device.interface, device.forwarding]));
@@ -38,8 +40,8 @@ export const setIpForward = defineRemedy({
     device === 'all'
       ? Object.entries(prior)
           .sort(([a], [b]) => Number(b === 'all') - Number(a === 'all'))
-          .map(([name, isOn]) => ['sysctl', '-w', assignment(name, isOn)])
-      : [['sysctl', '-w', assignment(device, prior[device] ?? false)]],
+          .map(([name, isOn]) => forwarding(name, isOn))
+      : [forwarding(device, prior[device] ?? false)],
 });
 
 /** `forwarding off: all, cni0, eth0`, or nothing where no device is so. */
@@ -50,8 +52,6 @@ function devicesWith(state: Readonly<Record<string, boolean>>, isOn: boolean): r
   return devices.length === 0 ? [] : [`forwarding ${isOn ? 'on' : 'off'}: ${devices.join(', ')}`];
 }
 
-/** With slashes, so that a device's own dots stay part of its name. */
-function assignment(device: string, isOn: boolean): string {
-  const key = device === 'all' ? 'net/ipv4/ip_forward' : `net/ipv4/conf/${device}/forwarding`;
-  return `${key}=${isOn ? 1 : 0}`;
+function forwarding(device: string, isOn: boolean): readonly string[] {
+  return setting(device === 'all' ? 'net/ipv4/ip_forward' : `net/ipv4/conf/${device}/forwarding`, isOn ? '1' : '0');
 }

@@ -21,7 +21,7 @@ const off = (node: string) =>
     summary: `frames that stay on cni0 of ${node} are not shown to iptables (net.bridge.bridge-nf-call-iptables is not 1): what a pod there asks of a Service, and a pod of the same node answers, is lost`,
     advice:
       'Load br_netfilter (modprobe br_netfilter) and set net.bridge.bridge-nf-call-iptables = 1, and keep both: a file in /etc/modules-load.d and one in /etc/sysctl.d.',
-    evidence: [{ where: node, source: READING, text: 'not 1, or no such file' }],
+    evidence: [{ where: node, source: READING, text: '0' }],
     remedy: { id: 'set-bridge-netfilter', node, params: {} },
   }) as const;
 
@@ -62,7 +62,17 @@ test('without br_netfilter there is no such file', () => {
     (item) => ({ ...item, exitCode: 1, stdout: '', stderr: `${READING}: No such file or directory` }),
     'node-2',
   );
-  expect(findingsIn(bridgeNetfilterOff, bundle)).toEqual(findingsIn(bridgeNetfilterOff, inCase('with-a-server')));
+  const [finding] = findingsIn(bridgeNetfilterOff, inCase('with-a-server'));
+  expect(findingsIn(bridgeNetfilterOff, bundle)).toEqual([
+    {
+      ...finding,
+      evidence: [
+        { where: 'node-2', source: READING, text: 'no such file: br_netfilter is not loaded' },
+        ...(finding?.evidence.slice(1) ?? []),
+      ],
+      remedy: { id: 'set-bridge-netfilter', node: 'node-2', params: { load: 'br_netfilter' } },
+    },
+  ]);
 });
 
 test('on a node without a DNS server nothing can be asked: a risk', () => {

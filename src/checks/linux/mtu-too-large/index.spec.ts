@@ -34,7 +34,7 @@ test('an uplink that takes less than the tunnel sends', () => {
         advice:
           "Give eth0 of node-2 an MTU of 1500 as the network allows, or flannel.1 one of 1350 (the uplink's less 50) and the pods the same: flannel computes it anew when it is restarted, pods take it when they are made anew.",
         evidence: [seen('node-2', 'eth0 mtu 1400, flannel.1 mtu 1450')],
-        remedy: { id: 'set-mtu', node: 'node-2', params: { device: 'flannel.1', mtu: '1350' } },
+        remedy: { id: 'set-mtu', node: 'node-2', params: { device: 'eth0', from: '1400', mtu: '1500' } },
       },
     ],
   });
@@ -53,6 +53,7 @@ test('an uplink that takes more than those of the others', () => {
           'eth0 of node-2 has an MTU of 9000, those of 2 nodes on the same link have 1500: packets over 1500 bytes are lost between them without an error',
         advice: 'Give all uplinks on one link the same MTU. TCP agrees on the smaller one, UDP and tunnels do not.',
         evidence: [seen('node-2', 'eth0 mtu 9000'), seen('node-1', 'eth0 mtu 1500'), seen('node-3', 'eth0 mtu 1500')],
+        remedy: { id: 'set-mtu', node: 'node-2', params: { device: 'eth0', from: '9000', mtu: '1500' } },
       },
     ],
   });
@@ -73,6 +74,8 @@ function sized(bundle: Bundle, mtus: Readonly<Record<string, number>>, node?: st
 }
 
 const codes = (bundle: Bundle) => findingsIn(mtuTooLarge, bundle).map(({ code, entity }) => `${entity.name} ${code}`);
+const remedies = (bundle: Bundle) =>
+  findingsIn(mtuTooLarge, bundle).flatMap(({ remedy }) => (remedy === undefined ? [] : [[remedy.node, remedy.params]]));
 const JUMBO = { eth0: 9000, 'flannel.1': 8950, cni0: 8950 };
 
 test('what is nothing unusual', () => {
@@ -104,8 +107,19 @@ test('over IPv6 the tunnel adds 70 bytes', () => {
   expect(codes(sized(over6, { 'flannel.1': 1431, cni0: 1431 }, 'node-2'))).toEqual(['node-2 overlay-mtu-too-large']);
 });
 
-test('a jumbo node among others is the odd one, not they', () => {
-  expect(codes(sized(inCase('healthy'), JUMBO, 'node-2'))).toEqual(['node-2 mtu-differs']);
+test('a jumbo node among others is the odd one, not they; its own tunnel keeps its uplink from being made smaller', () => {
+  const jumbo = sized(inCase('healthy'), JUMBO, 'node-2');
+  expect([codes(jumbo), remedies(jumbo)]).toEqual([['node-2 mtu-differs'], []]);
+});
+
+test('where no other uplink takes more, what the tunnel takes is made smaller, on each node for itself', () => {
+  const [large, small] = [
+    sized(inCase('healthy'), { 'flannel.1': 1451, cni0: 1451 }, 'node-2'),
+    sized(inCase('healthy'), { eth0: 1400 }),
+  ];
+  expect(remedies(large)).toEqual([['node-2', { device: 'flannel.1', from: '1451', mtu: '1450' }]]);
+  const params = { device: 'flannel.1', from: '1450', mtu: '1350' };
+  expect(remedies(small)).toEqual(['node-1', 'node-2', 'node-3'].map((node) => [node, params]));
 });
 
 test('what most of the others send is too large for a node whose own pods send less', () => {
@@ -118,9 +132,9 @@ test('what most of the others send is too large for a node whose own pods send l
       summary:
         'flannel.1 of node-1, as on other nodes, sends packets of 1450 bytes, 1500 with what the tunnel adds, but eth0 of node-2 takes only 1400',
       evidence: [seen('node-2', 'eth0 mtu 1400, flannel.1 mtu 1350'), seen('node-1', 'eth0 mtu 1500, flannel.1 mtu 1450')],
+      remedy: { id: 'set-mtu', node: 'node-2', params: { device: 'eth0', from: '1400', mtu: '1500' } },
     },
   ]);
-  expect(findingsIn(mtuTooLarge, small)[0]).not.toHaveProperty('remedy');
 });
 
 test('nodes on different links may differ', () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
+import type { RemedyOffer } from '../../../model/finding.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { type Draft, defineCheck } from '../../kit/check.ts';
@@ -69,12 +70,13 @@ function tooLarge(sizes: readonly Sizes[]): ReadonlyMap<string, Draft> {
       // A sender with a larger uplink than everybody else is the odd one itself.
       const isOwn = senders.some((other) => other.node === node);
       const isMost = senders.length * 2 > sizes.length;
-      return largest === undefined || !(isOwn || isMost) ? [] : [[node, overlayDraft(own, largest, isOwn)] as const];
+      return largest === undefined || !(isOwn || isMost) ? [] : [[node, overlayDraft(own, largest, isOwn, sizes)] as const];
     }),
   );
 }
 
-function overlayDraft({ node, uplink, overlay, pods, outer }: Sizes, largest: Sizes, isOwn: boolean): Draft {
+function overlayDraft(own: Sizes, largest: Sizes, isOwn: boolean, sizes: readonly Sizes[]): Draft {
+  const { node, uplink, overlay, pods, outer } = own;
   const added = (outer ?? 0) - (pods ?? 0);
   const device = overlay?.name ?? '';
   const fits = uplink.mtu - added;
@@ -102,8 +104,27 @@ function overlayDraft({ node, uplink, overlay, pods, outer }: Sizes, largest: Si
             },
           ]),
     ],
-    ...(isOwn ? { remedy: { id: 'set-mtu', node, params: { device, mtu: String(fits) } } } : {}),
+    remedy: overlayRemedy(own, largest, isOwn ? fits : null, sizes),
   };
+}
+
+/** The uplink gets what most on its link have, where that is enough; else the overlay gets what fits, if any is known to. */
+function overlayRemedy(own: Sizes, largest: Sizes, fits: number | null, sizes: readonly Sizes[]): RemedyOffer | undefined {
+  const usual = usualOn(own, sizes)?.mtu ?? 0;
+  if (usual >= (largest.outer ?? 0)) return setMtu(own.node, own.uplink, usual);
+  return fits === null || own.overlay === null ? undefined : setMtu(own.node, own.overlay, fits);
+}
+
+function setMtu(node: string, { name, mtu }: Link, wanted: number): RemedyOffer {
+  return { id: 'set-mtu', node, params: { device: name, from: String(mtu), mtu: String(wanted) } };
+}
+
+/** The MTU that the uplinks of most other nodes on the same link have, and those nodes; null where there is none, or one other. */
+function usualOn(own: Sizes, sizes: readonly Sizes[]): { readonly mtu: number; readonly same: readonly Sizes[] } | null {
+  const others = sizes.filter((other) => other.node !== own.node && isOnLink(other, own));
+  const byMtu = Map.groupBy(others, (other) => other.uplink.mtu);
+  const [mtu, same] = [...byMtu].find(([, group]) => group.length * 2 > others.length) ?? [];
+  return mtu === undefined || same === undefined || others.length < 2 ? null : { mtu, same };
 }
 
 /** Nodes whose uplink has another MTU than most of the nodes on the same link have. */
@@ -111,10 +132,9 @@ function differing(candidates: readonly Sizes[], sizes: readonly Sizes[]): reado
   if (new Set(sizes.map(({ uplink }) => uplink.mtu)).size === 1) return [];
   return candidates.flatMap((own) => {
     const { node, uplink } = own;
-    const others = sizes.filter((other) => other.node !== node && isOnLink(other, own));
-    const byMtu = Map.groupBy(others, (other) => other.uplink.mtu);
-    const [usual, same] = [...byMtu].find(([, group]) => group.length * 2 > others.length) ?? [];
-    if (usual === undefined || same === undefined || usual === uplink.mtu || others.length < 2) return [];
+    const most = usualOn(own, sizes);
+    if (most === null || most.mtu === uplink.mtu) return [];
+    const { mtu: usual, same } = most;
     const smaller = Math.min(usual, uplink.mtu);
     return [
       {
@@ -130,6 +150,8 @@ function differing(candidates: readonly Sizes[], sizes: readonly Sizes[]): reado
           source: ADDRESSES.argv.join(' '),
           text: `${each.uplink.name} mtu ${each.uplink.mtu}`,
         })),
+        // What the node's own tunnel sends has to fit, too.
+        remedy: (own.outer ?? 0) > usual ? undefined : setMtu(node, uplink, usual),
       } satisfies Draft,
     ];
   });
