@@ -30,18 +30,20 @@ type Grant = { readonly account: string; readonly roles: readonly string[] };
 /** The manifests of rights, by their paths. */
 export function rbacManifests(): readonly { readonly path: string; readonly text: string }[] {
   const all = rights();
-  const read = all.filter((right) => !right.isForRemedies && !right.isForAgents);
+  const read = all.filter((right) => !right.isForRemedies && !right.isForAgents && right.namespace === null);
+  const logs = all.filter((right) => !right.isForRemedies && right.namespace !== null);
   const exec = all.filter((right) => !right.isForRemedies && right.isForAgents);
   const remedies = all.filter((right) => right.isForRemedies);
   const ownRoles = remedies.length === 0 ? [] : [role('netcheck-remedies', remedies)];
-  const forRemedies = { account: 'netcheck-remediation', roles: ['netcheck-read', 'netcheck-exec'] };
+  const forRemedies = { account: 'netcheck-remediation', roles: ['netcheck-read', 'netcheck-logs', 'netcheck-exec'] };
   return [
     {
       path: 'deploy/base/cluster/rbac.yaml',
       text: page([
         role('netcheck-read', read),
+        role('netcheck-logs', logs),
         role('netcheck-exec', exec),
-        ...bindings({ account: 'netcheck-worker', roles: ['netcheck-read', 'netcheck-exec'] }),
+        ...bindings({ account: 'netcheck-worker', roles: ['netcheck-read', 'netcheck-logs', 'netcheck-exec'] }),
       ]),
     },
     {
@@ -56,13 +58,15 @@ export function rbacManifests(): readonly { readonly path: string; readonly text
 
 /** The rows of the table of rights in docs/security.md. */
 export function rightsRows(): readonly string[] {
-  return rights().map(({ verb, group, resource, names, isForAgents, isForRemedies, why }) => {
+  return rights().map(({ verb, group, resource, names, isForAgents, namespace, isForRemedies, why }) => {
     const what = `${verb} \`${group === '' ? '' : `${group}/`}${resource}\``;
     const where = isForAgents
       ? 'in `netcheck-agents`'
-      : names.length > 0
-        ? `named ${names.map((name) => `\`${name}\``).join(', ')}`
-        : '';
+      : namespace !== null
+        ? `in \`${namespace}\``
+        : names.length > 0
+          ? `named ${names.map((name) => `\`${name}\``).join(', ')}`
+          : '';
     return `| ${what} ${where} | ${isForRemedies ? 'remediation worker' : 'both workers'} | ${why} |`;
   });
 }
@@ -71,9 +75,13 @@ function page(documents: readonly string[]): string {
   return `${NOTE}${documents.join('---\n')}`;
 }
 
-/** A role that is confined to the agents' namespace where all its rights are. */
+/** The namespaces that roles are confined to; the others are for the whole cluster. */
+const CONFINED: Readonly<Record<string, string>> = { 'netcheck-exec': 'netcheck-agents', 'netcheck-logs': 'kube-system' };
+
 function role(name: string, all: readonly Right[]): string {
-  const isForAgents = all.every((right) => right.isForAgents);
+  const namespace = CONFINED[name] ?? null;
+  const stray = all.find((right) => (right.isForAgents ? 'netcheck-agents' : right.namespace) !== namespace);
+  if (stray !== undefined) throw new Error(`${name} cannot hold ${stray.verb} ${stray.resource}: it is for another namespace`);
   const byTarget = Map.groupBy(all, ({ group, resource, names }) => JSON.stringify([group, resource, names]));
   const rules = [...byTarget.values()].map((same) => {
     const [{ group, resource, names } = { group: '', resource: '', names: [] }] = same;
@@ -84,16 +92,16 @@ function role(name: string, all: readonly Right[]): string {
       `    verbs: [${same.map(({ verb }) => verb).join(', ')}]\n`,
     ].join('');
   });
-  return `${head(isForAgents ? 'Role' : 'ClusterRole', name)}rules:\n${rules.join('')}`;
+  return `${head(namespace, 'Role', name)}rules:\n${rules.join('')}`;
 }
 
 function bindings({ account, roles }: Grant): readonly string[] {
   return roles.map((name) => {
-    const isForAgents = name === 'netcheck-exec';
+    const namespace = CONFINED[name] ?? null;
     const short = name.replace('netcheck-', '');
-    return `${head(isForAgents ? 'RoleBinding' : 'ClusterRoleBinding', `${account}-${short}`)}roleRef:
+    return `${head(namespace, 'RoleBinding', `${account}-${short}`)}roleRef:
   apiGroup: ${RBAC}
-  kind: ${isForAgents ? 'Role' : 'ClusterRole'}
+  kind: ${namespace === null ? 'ClusterRole' : 'Role'}
   name: ${name}
 subjects:
   - kind: ServiceAccount
@@ -103,13 +111,12 @@ subjects:
   });
 }
 
-function head(kind: string, name: string): string {
-  const namespace = kind.startsWith('Cluster') ? '' : '  namespace: netcheck-agents\n';
+function head(namespace: string | null, kind: string, name: string): string {
   return `apiVersion: ${RBAC}/v1
-kind: ${kind}
+kind: ${namespace === null ? 'Cluster' : ''}${kind}
 metadata:
   name: ${name}
-${namespace}  labels:
+${namespace === null ? '' : `  namespace: ${namespace}\n`}  labels:
     app.kubernetes.io/part-of: netcheck
 `;
 }

@@ -234,6 +234,7 @@ function createInventory(nodes: readonly Node[]): Inventory {
     namespaces: [],
     configs: {},
     warnings: [],
+    logs: [],
     readAt: '',
     gaps: [],
   };

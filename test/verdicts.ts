@@ -37,6 +37,7 @@ export function emptyBundle(run: Verdict['run']): Bundle {
       namespaces: [],
       configs: {},
       warnings: [],
+      logs: [],
       readAt: '',
       gaps: [],
     },

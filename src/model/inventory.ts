@@ -212,13 +212,25 @@ export const Warning = z.strictObject({
 });
 export type Warning = z.infer<typeof Warning>;
 
+/**
+ * What a container logged lately, as far as it is of a known kind: each line once, with how often it is there, reduced on
+ * reading to what says nothing of who asked for what.
+ */
+export const PodLog = z.strictObject({
+  namespace: z.string(),
+  pod: z.string(),
+  container: z.string(),
+  lines: z.array(z.strictObject({ text: z.string(), count: z.int() })),
+});
+export type PodLog = z.infer<typeof PodLog>;
+
 /** A part of the inventory that could not be read: what, and the API's reason. */
 export const InventoryGap = z.strictObject({ what: z.string(), reason: z.string() });
 export type InventoryGap = z.infer<typeof InventoryGap>;
 
 /**
  * What the API server said of the cluster when the run began, at `readAt` by the worker's clock ('' in old bundles).
- * `warnings` are the Warning events of the last hour, the newest first. `configs` holds the few ConfigMaps that are read by name,
+ * `warnings` are the Warning events of the last hour, the newest first; `logs` those of CoreDNS that told of trouble. `configs` holds the few ConfigMaps that are read by name,
  * keyed `NAMESPACE/NAME`, with their data; `apiServer` is the address that the worker dials; `agentNamespace` is where
  * the agents and netcheck's own probe pods live.
  */
@@ -235,6 +247,7 @@ export const Inventory = z.strictObject({
   namespaces: z.array(z.strictObject({ name: z.string(), labels: z.record(z.string(), z.string()) })),
   configs: z.record(z.string(), z.record(z.string(), z.string())),
   warnings: z.array(Warning).default([]),
+  logs: z.array(PodLog).default([]),
   readAt: z.string().default(''),
   gaps: z.array(InventoryGap),
 });

@@ -64,6 +64,18 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
           { namespace: 'default', name: 'web' },
           { spec: { nodeName: 'node-1', containers: [{ name: 'web' }] } },
         ),
+        object(
+          'v1',
+          'Pod',
+          { namespace: 'kube-system', name: 'coredns-1', labels: { 'k8s-app': 'kube-dns' } },
+          {
+            spec: { nodeName: 'node-1', containers: [{ name: 'coredns' }] },
+            status: {
+              phase: 'Running',
+              containerStatuses: [{ name: 'coredns', ready: true, restartCount: 0, state: { running: {} } }],
+            },
+          },
+        ),
         ...CONFIG_MAPS.filter((key) => key.startsWith('kube-system/')).map((key) =>
           object('v1', 'ConfigMap', { namespace: 'kube-system', name: key.split('/')[1] ?? '' }, { data: { key } }),
         ),
@@ -74,7 +86,9 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
         if (path === null || path.group === 'authorization.k8s.io') return;
         const resource = `${path.group}/${path.resource}${path.subresource === '' ? '' : `/${path.subresource}`}`;
         // A WebSocket is a GET, and servers from 1.35 on ask for `create` as well.
-        if (path.subresource === 'exec') asked.add(`get ${resource}`).add(`create ${resource}`);
+        // Any pod's log of a namespace is one right.
+        if (path.subresource === 'log') asked.add(`get ${resource}`);
+        else if (path.subresource === 'exec') asked.add(`get ${resource}`).add(`create ${resource}`);
         else if (method !== 'GET') asked.add(`${method} ${resource}`);
         else
           asked.add(
@@ -164,6 +178,7 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
       { verb: 'list', group: '', resource: 'configmaps' },
       { verb: 'get', group: '', resource: 'configmaps', namespace: 'default', name: 'settings' },
       { verb: 'get', group: '', resource: 'nodes', subresource: 'proxy', name: 'node-1' },
+      { verb: 'get', group: '', resource: 'pods', subresource: 'log', namespace: 'default', name: 'web' },
       { verb: 'create', group: '', resource: 'pods', namespace: 'netcheck-agents' },
       { verb: 'delete', group: '', resource: 'pods', namespace: 'netcheck-agents' },
       { verb: 'patch', group: 'apps', resource: 'daemonsets', namespace: 'netcheck-agents', name: 'netcheck-agent' },

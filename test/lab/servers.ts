@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import { z } from 'zod';
 import type { KubeObject } from './api/objects.ts';
 import { createKubelet, type Kubelet } from './kubelet/kubelet.ts';
@@ -14,6 +15,8 @@ import { CLUSTER, type LabNode, type LabPod, podsOn, RACK, type Topology } from 
  * What answers in a lab but needs no namespace of its own runs in the supervisor and is reached over Unix sockets, which
  * are the same in every namespace; in the namespaces listen socats.
  */
+
+const run = promisify(execFile);
 
 /** Servers that run in the supervisor. `close` ends them and every connection. */
 export type Servers = { readonly close: () => Promise<void> };
@@ -97,9 +100,31 @@ function createNodeKubelet(
       });
       return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, exit };
     },
-    logs: ({ namespace, name }) => (find(namespace, name) === undefined ? undefined : ''),
+    async logs({ namespace, name }, container, { sinceSeconds }) {
+      const pod = find(namespace, name);
+      if (pod === undefined) return undefined;
+      const [program = '', ...args] = command(pod, ['cat', logFile(pod, container)]);
+      const { stdout } = await run(program, args).catch(() => ({ stdout: '' }));
+      return logText(stdout, sinceSeconds === null ? 0 : Date.now() - sinceSeconds * 1000);
+    },
     log,
   });
+}
+
+/** Where a node keeps the log of a container, in the runtime's format; one that is not there is empty. */
+export function logFile({ namespace, name }: LabPod, container: string): string {
+  return `/run/lab/logs/${namespace}_${name}_${container}.log`;
+}
+
+/** The lines of a log from a time on, without what the runtime adds. Source: kubernetes pkg/kubelet/kuberuntime/logs, `TIME STREAM TAG TEXT`. */
+function logText(text: string, from: number): string {
+  return text
+    .split('\n')
+    .flatMap((line) => {
+      const [, time = '', told = ''] = /^(\S+) (?:stdout|stderr) [FP] (.*)$/.exec(line) ?? [];
+      return Date.parse(time) >= from ? [`${told}\n`] : [];
+    })
+    .join('');
 }
 
 export type ApiOptions = {

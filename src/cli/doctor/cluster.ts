@@ -131,11 +131,12 @@ function judgeNeeded(asked: readonly { readonly right: Right; readonly answer: A
   const denied = asked.filter(({ answer }) => answer?.ok === true && !answer.value);
   if (denied.length === 0) return [isFine(`all ${asked.length} rights that are needed are there`)];
   return denied.map(({ right }) => {
-    const scope = right.isForAgents ? `-n ${agents}` : '-A';
+    const where = right.isForAgents ? agents : right.namespace;
+    const scope = where === null ? '-A' : `-n ${where}`;
     const [name] = right.names;
     const object = `${right.resource}${right.group === '' ? '' : `.${right.group}`}${name === undefined ? '' : `/${name}`}`;
     return failed(
-      `no right to ${right.verb} ${right.resource}${right.isForAgents ? ` in ${agents}` : ''}, which is needed for: ${right.why}`,
+      `no right to ${right.verb} ${right.resource}${where === null ? '' : ` in ${where}`}, which is needed for: ${right.why}`,
       `kubectl apply -k OVERLAY (the rules are in deploy/base/cluster); then kubectl auth can-i ${right.verb} ${object} ${scope} --as system:serviceaccount:netcheck:netcheck-worker     has to say yes`,
     );
   });
@@ -158,14 +159,14 @@ function judgeSurplus(asked: readonly { readonly access: Access; readonly answer
 }
 
 /** What has to be asked about one right: each of its names in the namespaces where they are read. */
-function accessesOf({ verb, group, resource, names, isForAgents }: Right, agents: string): Access[] {
+function accessesOf({ verb, group, resource, names, isForAgents, namespace }: Right, agents: string): Access[] {
   const [plural = '', subresource] = resource.split('/');
   const access: Access = {
     verb,
     group,
     resource: plural,
     ...(subresource === undefined ? {} : { subresource }),
-    ...(isForAgents ? { namespace: agents } : {}),
+    ...(isForAgents ? { namespace: agents } : namespace === null ? {} : { namespace }),
   };
   if (names.length === 0) return [access];
   return CONFIG_MAPS.filter((key) => names.includes(key.slice(key.indexOf('/') + 1))).map((key) => {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { ClusterFault, ClusterResult } from '../port.ts';
 import { faultOfAnswer, faultOfError, isDeadline, said } from './faults.ts';
 import type { Login } from './kubeconfig.ts';
-import type { GetPath, ListPath } from './rights.ts';
+import type { GetPath, ListPath, LogPath } from './rights.ts';
 
 /** One request to the API server. `path` carries its query. */
 type ApiCall = {
@@ -36,6 +36,8 @@ export type Api = {
     signal: AbortSignal,
     most?: number,
   ) => Promise<ClusterResult<Listed<z.output<S>>>>;
+  /** Reads text, once. */
+  readonly text: (path: LogPath, signal: AbortSignal) => Promise<ClusterResult<string>>;
   /** Writes, once. */
   readonly send: <S extends z.ZodType>(call: ApiCall, schema: S, signal: AbortSignal) => Promise<ClusterResult<z.output<S>>>;
   readonly close: () => void;
@@ -193,6 +195,12 @@ export function createApi({ login, timeoutMs }: ApiOptions): Api {
         const isCut = token !== '' && items.length + unread >= most;
         if (token === '' || isCut) return { ok: true, value: { items, unread, problem, isCut } };
       }
+    },
+    async text(path, signal) {
+      const result = await attempt({ path }, limited(signal).signal);
+      if (!result.ok) return { ok: false, fault: result.fault };
+      const { code, body } = result.value;
+      return code === 200 ? { ok: true, value: body } : { ok: false, fault: faultOfAnswer(code, body) };
     },
     async send(call, schema, signal) {
       const limit = limited(signal);

@@ -309,6 +309,7 @@ test('every object is reduced to the model, with the defaults of the API', async
     })),
     configs: { 'kube-system/coredns': { Corefile: '.:53 {}' }, 'kube-system/kube-proxy': {} },
     warnings: [],
+    logs: [],
     readAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     gaps: [],
   });
@@ -615,5 +616,49 @@ test('an exec that is refused because the server is busy is asked for again', as
   small.api.setFaults({ exec: [{ kind: 'throttled', retryAfterSeconds: 60 }] });
   expect(await cluster.openAgent('node-1', AbortSignal.timeout(200))).toMatchObject({
     fault: { kind: 'unreachable', message: expect.stringContaining('too many requests') },
+  });
+});
+
+test('what CoreDNS logged of trouble is read through the kubelet, and nothing else of it', async () => {
+  const log =
+    '[INFO] plugin/ready\n[FATAL] plugin/loop: Loop (127.0.0.1:55953 -> :53) detected for zone ".", see https://coredns.io\n';
+  const asked: string[] = [];
+  const other = await createSmallCluster({
+    nodes: 1,
+    logs: ({ namespace, name }, container, { sinceSeconds }) => {
+      asked.push(`${namespace}/${name} ${container} ${sinceSeconds}`);
+      return log;
+    },
+    objects: ['kube-dns', 'other'].map((app) =>
+      object(
+        'v1',
+        'Pod',
+        { namespace: 'kube-system', name: `pod-${app}`, labels: { 'k8s-app': app } },
+        {
+          spec: { nodeName: 'node-1', containers: [{ name: 'coredns' }] },
+          status: {
+            phase: 'Running',
+            containerStatuses: [{ name: 'coredns', ready: true, restartCount: 0, state: { running: {} } }],
+          },
+        },
+      ),
+    ),
+  });
+  await writeFile(join(directory, 'config'), other.api.kubeconfig(ADMIN_TOKEN));
+  const connected = connect();
+  const { logs, gaps } = await read(connected);
+  await connected.close();
+  await other.close();
+  expect({ asked, logs, gaps }).toEqual({
+    asked: ['kube-system/pod-kube-dns coredns 3600'],
+    logs: [
+      {
+        namespace: 'kube-system',
+        pod: 'pod-kube-dns',
+        container: 'coredns',
+        lines: [{ text: 'plugin/loop: Loop (127.0.0.1 -> :53) detected for zone "."', count: 1 }],
+      },
+    ],
+    gaps: [],
   });
 });

@@ -1,6 +1,7 @@
 import type { Inventory, InventoryGap, Warning } from '../../model/inventory.ts';
 import type { ClusterResult } from '../port.ts';
 import type { Api, Listed } from './api.ts';
+import { readDnsLogs } from './logs.ts';
 import {
   ConfigMapObject,
   EndpointSliceObject,
@@ -47,9 +48,15 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
   }
 
   const readAt = new Date();
-  const [nodes, pods, services, slices, policies, namespaces, warnings, version, ...configs] = await Promise.all([
-    api.list('/api/v1/nodes', NodeObject, signal),
-    all('pods', api.list('/api/v1/pods', PodObject, signal)),
+  const nodeList = api.list('/api/v1/nodes', NodeObject, signal);
+  const podList = all('pods', api.list('/api/v1/pods', PodObject, signal));
+  const dnsLogs = Promise.all([nodeList, podList]).then(([listed, known]) =>
+    readDnsLogs(api, known, listed.ok ? listed.value.items : [], signal),
+  );
+  const [nodes, pods, told, services, slices, policies, namespaces, warnings, version, ...configs] = await Promise.all([
+    nodeList,
+    podList,
+    dnsLogs,
     all('services', api.list('/api/v1/services', ServiceObject, signal)),
     all('endpointslices', api.list('/apis/discovery.k8s.io/v1/endpointslices', EndpointSliceObject, signal)),
     all('networkpolicies', api.list('/apis/networking.k8s.io/v1/networkpolicies', NetworkPolicyObject, signal)),
@@ -73,6 +80,7 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
     return { ok: false, fault: { kind: 'invalid', message: `no nodes could be read: ${reason}` } };
   }
   const readNodes = await all('nodes', Promise.resolve(nodes));
+  gaps.push(...told.gaps);
   if (!version.ok) gaps.push({ what: 'version', reason: version.fault.message });
   return {
     ok: true,
@@ -89,6 +97,7 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
       namespaces: [...namespaces],
       configs: Object.fromEntries(configs.filter((entry) => entry !== null)),
       warnings: recent(warnings, readAt),
+      logs: [...told.logs],
       readAt: readAt.toISOString(),
       gaps: gaps.sort((a, b) => (a.what < b.what ? -1 : 1)),
     },

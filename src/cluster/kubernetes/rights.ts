@@ -2,7 +2,7 @@
  * Every request that netcheck makes to an API server, and why. The methods of `Api` take no other paths, and the RBAC
  * rules of deploy/ and the table in docs/security.md are generated from here: a new request is a line in `REQUESTS`, then
  * `npm run generate`. In a path, `{namespace}` and `{name}` stand for whatever is filled in, `{agents}` for the namespace
- * of the agents.
+ * of the agents; a path that names another namespace confines the right to that.
  */
 type Request = {
   readonly verb: 'get' | 'list' | 'create' | 'patch' | 'delete';
@@ -48,6 +48,11 @@ export const REQUESTS = [
     names: namesOf(CONFIG_MAPS),
     why: 'how flannel, kube-proxy and CoreDNS are configured; by name, so that no other ConfigMap can be read',
   },
+  {
+    verb: 'get',
+    path: '/api/v1/namespaces/kube-system/pods/{name}/log',
+    why: 'what CoreDNS says of loops and of servers that do not answer it: the last 200 lines, of which such lines alone are kept',
+  },
   { verb: 'get', path: '/version', isGranted: true, why: 'the version of the API server' },
   {
     verb: 'get',
@@ -74,16 +79,18 @@ type PathOf<Verb extends Request['verb']> = Filled<Extract<(typeof REQUESTS)[num
 
 /** What may be read, listed and opened. Where the compiler refuses a path, it is missing in `REQUESTS`. */
 export type GetPath = PathOf<'get'>;
+export type LogPath = `${Filled<'/api/v1/namespaces/kube-system/pods/{name}/log'>}?${string}`;
 export type ListPath = PathOf<'list'> | `${PathOf<'list'>}?${string}`;
 export type ExecPath = Filled<'/api/v1/namespaces/{agents}/pods/{name}/exec'>;
 
-/** A right as RBAC has it: `subresource` is part of `resource`, and `isForAgents` confines it to their namespace. */
+/** A right as RBAC has it: `subresource` is part of `resource`; `isForAgents` confines it to their namespace, `namespace` to another one. */
 export type Right = {
   readonly verb: Request['verb'];
   readonly group: string;
   readonly resource: string;
   readonly names: readonly string[];
   readonly isForAgents: boolean;
+  readonly namespace: string | null;
   readonly isForRemedies: boolean;
   readonly why: string;
 };
@@ -104,6 +111,7 @@ export function rights(requests: readonly Request[] = REQUESTS): readonly Right[
         resource: subresource === undefined ? resource : `${resource}/${subresource}`,
         names,
         isForAgents: isInside && rest[1] === '{agents}',
+        namespace: isInside && rest[1]?.startsWith('{') === false ? rest[1] : null,
         isForRemedies,
         why,
       };

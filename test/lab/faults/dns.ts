@@ -1,5 +1,6 @@
 import type { Handle } from '../handle.ts';
 import { proxyRules } from '../rules.ts';
+import { logFile } from '../servers.ts';
 import { CLUSTER, type LabPod, podsOf } from '../topology.ts';
 import type { At, Expectation, Fault, Saved } from './fault.ts';
 import { dns, expectPackets, ping, tcp } from './packets.ts';
@@ -291,6 +292,27 @@ export const corednsCrashing: Fault = {
   },
 };
 
+/** Writes what a pod's server logged before it ended, as its runtime keeps it. */
+async function logs(lab: Handle, pod: LabPod, lines: readonly string[]): Promise<void> {
+  const time = new Date(Date.now() - 60_000).toISOString();
+  const file = logFile(pod, 'coredns');
+  const text = lines.map((line) => `${time} stdout F ${line}\n`).join('');
+  await lab.sh(pod.node, `mkdir -p ${file.replace(/\/[^/]*$/, '')}\ncat >${file} <<'END'\n${text}END`);
+}
+
+async function forget(lab: Handle, pod: LabPod): Promise<void> {
+  await lab.sh(pod.node, `rm -f ${logFile(pod, 'coredns')}`);
+}
+
+/** A server that serves this Corefile in the lab is another program; these are the words of CoreDNS 1.11, of its plugin loop. */
+const LOOP_LOG = [
+  '.:53',
+  '[INFO] plugin/reload: Running configuration SHA512 = 591cf328cccc12bc490481273e738df59329c62c0b729d94e8b61db9961c2fa5f046dd37f1cf888b953814040d180f52594972691cd6ff41be96639138a43908',
+  'CoreDNS-1.11.1',
+  'linux/amd64, go1.20.7, ae2bbc2',
+  '[FATAL] plugin/loop: Loop (127.0.0.1:47324 -> :53) detected for zone ".", see https://coredns.io/plugins/loop#troubleshooting. Query: "HINFO 4547991504243258144.3688648895315093531."',
+];
+
 export const corednsLoop: Fault = {
   name: 'coredns-loop',
   row: 'D7',
@@ -300,12 +322,14 @@ export const corednsLoop: Fault = {
   async inject(lab, at) {
     const pod = victim(lab, at);
     await lab.sh(at.node, `echo 'nameserver 127.0.0.53' >/etc/netns/${pod.network?.netns}/resolv.conf`);
+    await logs(lab, pod, LOOP_LOG);
     return crash(lab, [pod]);
   },
   prove: oneIsDown,
   async heal(lab, at, saved) {
     const pod = victim(lab, at);
     await lab.sh(at.node, `cat /etc/resolv.conf >/etc/netns/${pod.network?.netns}/resolv.conf`);
+    await forget(lab, pod);
     await restart(lab, [pod], saved);
   },
   expects: (lab, at) => {
@@ -315,7 +339,7 @@ export const corednsLoop: Fault = {
       layer: 'DNS',
       codes: [{ code: 'dns-forwarding-loop', node: `kube-system/${pod.name}` }],
       nodes: [pod.name],
-      mentions: ['127.0.0.53', 'systemd-resolved', 'CrashLoopBackOff'],
+      mentions: ['127.0.0.53', 'systemd-resolved', 'CrashLoopBackOff', 'plugin/loop'],
     };
   },
 };

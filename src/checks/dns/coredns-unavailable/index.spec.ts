@@ -228,3 +228,54 @@ test('the Service without any pod of its labels, and with pods that are ready an
     'dns-no-endpoints, certain: the Service kube-system/kube-dns (172.26.0.10) has no ready endpoint, so that every lookup in the cluster fails: kube-system/coredns-1 and kube-system/coredns-2 should be one: look at the EndpointSlices and the controller manager',
   ]);
 });
+
+/** The case with what the second server's log told. */
+const withLog = (name: string, ...texts: readonly string[]) =>
+  changed(name, () => ({
+    logs: [
+      {
+        namespace: 'kube-system',
+        pod: 'coredns-2',
+        container: 'coredns',
+        lines: texts.map((text, index) => ({ text, count: index + 1 })),
+      },
+    ],
+  }));
+const LOOP = 'plugin/loop: Loop (127.0.0.1 -> :53) detected for zone "."';
+const inLog = (text: string) => ({ where: SERVER, source: 'its log', text });
+
+test('a server that says itself that its question came back, where nothing else shows it', () => {
+  expect(findingsIn(corednsUnavailable, withLog('crashing', LOOP))).toEqual([
+    {
+      ...ofPod(2),
+      code: 'dns-forwarding-loop',
+      summary: `${SERVER} on node-2 ended because its own question came back to it: ${CRASHES}`,
+      advice: expect.stringMatching(/^Some server that it forwards to asks the cluster’s DNS in turn: look at every forward/),
+      evidence: [inLog(LOOP), status(2, WAITING)],
+    },
+  ]);
+});
+
+test('a server that was in a loop and answers again is not told', () => {
+  expect(findingsIn(corednsUnavailable, withLog('healthy', LOOP))).toEqual([]);
+});
+
+test('what the log tells is evidence: of a loop its own lines, of a server that is not ready all', () => {
+  const [timeout, refused] = [
+    'plugin/errors: read udp 192.0.2.53:53: i/o timeout',
+    'plugin/errors: read udp 127.0.0.53:53: read: connection refused',
+  ];
+  const texts = [timeout, refused, LOOP] as const;
+  const logged = (name: string) =>
+    findingsIn(corednsUnavailable, withLog(name, ...texts)).map(({ code, evidence }) => [
+      code,
+      evidence.filter(({ source }) => source === 'its log'),
+    ]);
+  const [first, second, third] = [inLog(timeout), inLog(`${refused} (2 times)`), inLog(`${LOOP} (3 times)`)];
+  expect([logged('loop'), logged('crashing')]).toEqual([
+    [['dns-forwarding-loop', [second, third]]],
+    [['dns-forwarding-loop', [third]]],
+  ]);
+  const [crashing] = findingsIn(corednsUnavailable, withLog('crashing', timeout, refused));
+  expect(crashing).toMatchObject({ code: 'coredns-not-ready', evidence: [status(2, WAITING), first, second] });
+});

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { podEntity } from '../../../model/entity.ts';
 import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace, podPlace } from '../../../model/hop.ts';
-import type { Inventory, Pod, Service } from '../../../model/inventory.ts';
+import type { Inventory, Pod, PodLog, Service } from '../../../model/inventory.ts';
 import type { PodState } from '../../../model/wire/agent.ts';
 import { type Draft, defineCheck } from '../../kit/check.ts';
 import { dnsPods, dnsService } from '../../kit/coredns.ts';
@@ -44,7 +44,7 @@ export const corednsUnavailable = defineCheck({
     const down = pods.filter((pod) => !pod.ready && !explained.has(pod.uid) && !isStarting(pod, inventory.readAt));
     return [
       ...loops.map(({ draft }) => draft),
-      ...down.map(notReady),
+      ...down.map((pod) => notReady(pod, loggedBy(inventory, pod))),
       ...(service === null ? [] : withoutEndpoints(inventory, service, pods)),
       ...placement(inventory, pods),
     ];
@@ -72,7 +72,18 @@ function ofPod(pod: Pod): Pick<Draft, 'entity' | 'at' | 'harms'> {
   };
 }
 
-function notReady(pod: Pod): Draft {
+/** What a pod's log told lately, the most frequent lines first. */
+function loggedBy({ logs }: Inventory, { namespace, name }: Pod): PodLog['lines'] {
+  return logs.find((log) => log.namespace === namespace && log.pod === name)?.lines ?? [];
+}
+
+function logCitations(pod: Pod, lines: PodLog['lines']): readonly Citation[] {
+  return lines
+    .slice(0, 3)
+    .map(({ text, count }) => ({ where: podName(pod), source: 'its log', text: count > 1 ? `${text} (${count} times)` : text }));
+}
+
+function notReady(pod: Pod, logged: PodLog['lines']): Draft {
   const stopped = pod.containers.find(({ kind, state }) => kind !== 'ephemeral' && state !== 'running' && state !== 'unknown');
   return {
     ...ofPod(pod),
@@ -81,7 +92,7 @@ function notReady(pod: Pod): Draft {
     certainty: stopped === undefined ? 'suspect' : 'certain',
     summary: `the DNS pod ${podName(pod)}${pod.node === null ? '' : ` on ${pod.node}`} is not ready: ${stateText(pod)}`,
     advice: `kubectl -n ${pod.namespace} describe pod ${pod.name}, then logs ${pod.name}${restartsOf(pod) > 0 ? ' --previous' : ''}: an error in the Corefile, a forwarding loop, no access to the API server, too little memory.`,
-    evidence: [stateCitation(pod)],
+    evidence: [stateCitation(pod), ...logCitations(pod, logged)],
   };
 }
 
@@ -196,7 +207,10 @@ function placement(inventory: Inventory, pods: readonly Pod[]): readonly Draft[]
   ];
 }
 
-/** D7: servers whose forwarding leads back to themselves, by the Corefile or by the resolv.conf that their pod got. */
+/**
+ * D7: servers whose forwarding leads back to themselves, by the Corefile, by the resolv.conf that their pod got, or by their
+ * own word: the plugin loop ends the server when a question of its own comes back.
+ */
 function loopsIn(
   facts: ReadonlyMap<string, PodState>,
   inventory: Inventory,
@@ -211,18 +225,39 @@ function loopsIn(
   return pods.flatMap((pod) => {
     if (named !== undefined) {
       const evidence = { where: 'kube-system/coredns', source: 'Corefile', text: `forward . ${named.ip}` };
-      return [{ pod, draft: loop(pod, named.ip, 'the Corefile', evidence) }];
+      return [{ pod, draft: loop(pod, named.ip, 'the Corefile', evidence, loggedBy(inventory, pod)) }];
     }
     const resolv = namespaces.find((seen) => seen.pod.uid === pod.uid)?.namespace.resolv ?? null;
     const own = isByFile ? resolv?.nameservers.find(isOwn) : undefined;
-    if (resolv === null || own === undefined) return [];
+    if (resolv === null || own === undefined) return toldLoop(pod, loggedBy(inventory, pod));
     const text = resolv.nameservers.map((server) => `nameserver ${server}`).join(', ');
     const evidence = { where: podName(pod), source: '/etc/resolv.conf', text };
-    return [{ pod, draft: loop(pod, own, 'its /etc/resolv.conf, which the Corefile forwards to', evidence) }];
+    const where = 'its /etc/resolv.conf, which the Corefile forwards to';
+    return [{ pod, draft: loop(pod, own, where, evidence, loggedBy(inventory, pod)) }];
   });
 }
 
-function loop(pod: Pod, ip: string, where: string, evidence: Citation): Draft {
+/** A loop of which only the log tells; of a server that is ready again it is over. */
+function toldLoop(pod: Pod, logged: PodLog['lines']): readonly { readonly pod: Pod; readonly draft: Draft }[] {
+  const told = logged.filter(isOfLoop);
+  if (pod.ready || told.length === 0) return [];
+  const draft: Draft = {
+    ...ofPod(pod),
+    code: 'dns-forwarding-loop',
+    certainty: 'certain',
+    summary: `${podName(pod)}${pod.node === null ? '' : ` on ${pod.node}`} ended because its own question came back to it: ${stateText(pod)}`,
+    advice:
+      'Some server that it forwards to asks the cluster’s DNS in turn: look at every forward of the Corefile, at /etc/resolv.conf in the pod, and at what those servers forward to. Forward to real servers outside instead, then restart the pod.',
+    evidence: [...logCitations(pod, told), stateCitation(pod)],
+  };
+  return [{ pod, draft }];
+}
+
+function isOfLoop({ text }: PodLog['lines'][number]): boolean {
+  return text.startsWith('plugin/loop: ');
+}
+
+function loop(pod: Pod, ip: string, where: string, evidence: Citation, logged: PodLog['lines']): Draft {
   const own = isLoopback(ip) ? 'which inside the pod is the server itself' : 'which is the cluster’s own DNS';
   const stub =
     ip === '127.0.0.53'
@@ -234,6 +269,13 @@ function loop(pod: Pod, ip: string, where: string, evidence: Citation): Draft {
     certainty: 'certain',
     summary: `${podName(pod)}${pod.node === null ? '' : ` on ${pod.node}`} forwards outside names to ${ip}, ${own}, by ${where}${pod.ready ? '' : `; it is not ready: ${stateText(pod)}`}`,
     advice: `Forward to real servers outside instead, then restart the pod.${stub} With the plugin loop CoreDNS says “Loop … detected” and ends (kubectl -n ${pod.namespace} logs ${pod.name} --previous); without it questions go round until memory is used up.`,
-    evidence: [evidence, ...(pod.ready ? [] : [stateCitation(pod)])],
+    evidence: [
+      evidence,
+      ...logCitations(
+        pod,
+        logged.filter((line) => isOfLoop(line) || line.text.includes(` ${ip}:`)),
+      ),
+      ...(pod.ready ? [] : [stateCitation(pod)]),
+    ],
   };
 }
