@@ -14,6 +14,7 @@ import {
 import { basename, dirname, join, normalize } from 'node:path';
 import type { Host } from '../remedies/remedy.ts';
 import { createProcesses, runCommand } from './command.ts';
+import { endProcess } from './end-process.ts';
 
 const COMMAND = { deadlineMs: 30_000, maxBytes: 1024 * 1024 };
 
@@ -36,6 +37,7 @@ export function createHost(root: string): Host {
   return {
     async run(argv) {
       const [command, path = '', text = ''] = argv;
+      if (command === 'end-process') return endProcess(root, path, text).then(() => '');
       if (command !== 'write-file' && command !== 'remove-file') return run(argv);
       const file = below(root, path);
       if (isLink(file)) throw new Error(`${path} is a symbolic link`);

@@ -1,6 +1,10 @@
+import { deleteConntrackEntries } from './delete-conntrack-entries/index.ts';
 import { deleteFilterRule } from './delete-filter-rule/index.ts';
+import { deleteKubeRules } from './delete-kube-rules/index.ts';
+import { deleteNeighbour } from './delete-neighbour/index.ts';
 import { disableTxChecksum } from './disable-tx-checksum/index.ts';
 import { flushNeighbour } from './flush-neighbour/index.ts';
+import { killProcess } from './kill-process/index.ts';
 import { raiseConntrackMax } from './raise-conntrack-max/index.ts';
 import { raiseNeighbourLimits } from './raise-neighbour-limits/index.ts';
 import type { AnyRemedy } from './remedy.ts';
@@ -11,6 +15,7 @@ import { setLinkUp } from './set-link-up/index.ts';
 import { setLocalPortRange } from './set-local-port-range/index.ts';
 import { setMtu } from './set-mtu/index.ts';
 import { setRpFilter } from './set-rp-filter/index.ts';
+import { stopFirewall } from './stop-firewall/index.ts';
 
 /** Every remedy, by its id and folder. A test compares this map with the directory. */
 export const REMEDIES: Readonly<Record<string, AnyRemedy>> = {
@@ -26,4 +31,9 @@ export const REMEDIES: Readonly<Record<string, AnyRemedy>> = {
   'set-link-up': setLinkUp,
   'set-mtu': setMtu,
   'disable-tx-checksum': disableTxChecksum,
+  'delete-neighbour': deleteNeighbour,
+  'delete-conntrack-entries': deleteConntrackEntries,
+  'kill-process': killProcess,
+  'stop-firewall': stopFirewall,
+  'delete-kube-rules': deleteKubeRules,
 };

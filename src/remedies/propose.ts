@@ -9,11 +9,13 @@ import type { AnyRemedy } from './remedy.ts';
 const MAX_VERIFICATION = 120;
 
 /**
- * What could be done about a verdict: a plan for each cause, then for each risk, that offers a remedy which exists. What
- * several findings offer alike is there once, for the first of them. Pure.
+ * What could be done about a verdict: a plan for each cause, then for each risk, that offers a remedy which exists. What is
+ * told for information only (a rule that keeps out pings) is left as it is. What several findings offer alike is there once,
+ * for the first of them. Pure.
  */
 export function propose(verdict: Verdict, bundle: Bundle): readonly RemedyPlan[] {
-  const plans = [...verdict.causes, ...verdict.risks].flatMap((finding) => planOf(finding, verdict, bundle));
+  const risks = verdict.risks.filter(({ severity }) => severity !== 'info');
+  const plans = [...verdict.causes, ...risks].flatMap((finding) => planOf(finding, verdict, bundle));
   const byAct = Map.groupBy(plans, ({ remedy, target, params }) => canonicalJson([remedy, target.node, params]));
   return [...byAct.values()].flatMap(([first]) => first ?? []);
 }

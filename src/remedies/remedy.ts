@@ -6,9 +6,9 @@ import type { RiskClass } from '../model/remedy.ts';
  * The place where a remedy acts, as the remedy sees it: a node, by the agent on it, or the cluster, by its API. Both
  * functions report failure by throwing, with a sentence.
  *
- * On a node a command is an argument vector that is run there, or one of two that the agent carries out itself:
- * `write-file PATH TEXT` (whole, mode 0644, on disk before it counts; never through a symbolic link) and
- * `remove-file PATH`. In the API it is one of the requests that `apiCommands` makes.
+ * On a node a command is an argument vector that is run there, or one of three that the agent carries out itself:
+ * `write-file PATH TEXT` (whole, mode 0644, on disk before it counts; never through a symbolic link), `remove-file PATH`
+ * and `end-process PID START` (only the one that was started at START, in clock ticks after boot). In the API it is one of the requests that `apiCommands` makes.
  */
 export type Host = {
   /** Runs a command and returns its standard output, or what the API answered; throws unless it succeeded. */

@@ -11,7 +11,7 @@ import type { At } from '../lab/faults/fault.ts';
 import { expectHealthy, snapshot } from '../lab/faults/healthy.ts';
 import { FAULTS } from '../lab/faults/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
-import type { NetworkKind } from '../lab/topology.ts';
+import { CLUSTER, type NetworkKind } from '../lab/topology.ts';
 import { diagnoseLab } from './diagnose.ts';
 
 /*
@@ -32,6 +32,8 @@ type Row = {
   readonly obsolete: RegExp | null;
   readonly commands: (lab: Lab, at: At) => readonly (readonly string[])[];
 };
+
+const DEFAULT_DENY = ['-m', 'comment', '--comment', 'default deny', '-j', 'REJECT', '--reject-with', 'icmp-host-prohibited'];
 
 const ROWS: readonly Row[] = [
   {
@@ -116,6 +118,80 @@ const ROWS: readonly Row[] = [
     heals: false,
     obsolete: null,
     commands: () => [['ethtool', '-K', 'flannel.1', 'tx-checksum-ip-generic', 'off']],
+  },
+  {
+    remedy: 'delete-filter-rule',
+    fault: 'forward-reject-legacy',
+    code: 'filter-rule-drops',
+    obsolete: /FORWARD of table filter has no such rule any more/,
+    commands: () => [['iptables-legacy', '-w', '5', '-t', 'filter', '-D', 'FORWARD', ...DEFAULT_DENY]],
+  },
+  {
+    remedy: 'delete-filter-rule',
+    fault: 'forward-reject-iptables-nft',
+    code: 'filter-rule-drops',
+    network: 'host-gw',
+    obsolete: /FORWARD of table filter has no such rule any more/,
+    commands: () => [['iptables-nft', '-w', '5', '-t', 'filter', '-D', 'FORWARD', ...DEFAULT_DENY]],
+  },
+  {
+    remedy: 'delete-filter-rule',
+    fault: 'forward-drop-nft',
+    code: 'filter-rule-drops',
+    obsolete: /cannot be read: .*No such file or directory/s,
+    commands: () => [['nft', 'delete', 'rule', 'inet', 'hardening', 'forward', 'handle', '3']],
+  },
+  {
+    remedy: 'delete-neighbour',
+    fault: 'stale-neighbour-permanent',
+    code: 'stale-neighbour',
+    obsolete: /there is no permanent entry/,
+    commands: (lab, { peer }) => [['ip', 'neighbour', 'delete', lab.node(peer).ip, 'dev', 'eth0']],
+  },
+  {
+    remedy: 'delete-conntrack-entries',
+    fault: 'stale-udp-conntrack',
+    code: 'stale-udp-conntrack',
+    obsolete: /no entry leads UDP packets/,
+    commands: (lab, { node }) => {
+      const filter = ['-p', 'udp', '--orig-dst', CLUSTER.dnsService, '--orig-port-dst', '53'];
+      const gone = lab.node(node).bridgeIp.replace(/1$/, '199');
+      return [['conntrack', '-D', ...filter, '--reply-src', gone, '--reply-port-src', '53']];
+    },
+  },
+  {
+    remedy: 'kill-process',
+    fault: 'leftover-process',
+    code: 'leftover-process',
+    obsolete: /there is no process/,
+    commands: () => [['end-process', expect.stringMatching(/^\d+$/), expect.stringMatching(/^\d+$/)]],
+  },
+  {
+    remedy: 'stop-firewall',
+    fault: 'foreign-firewall-firewalld',
+    code: 'foreign-firewall',
+    obsolete: /firewalld does not run any more/,
+    commands: () => [['nsenter', '--target', '1', '--mount', '--', 'systemctl', 'stop', 'firewalld']],
+  },
+  {
+    remedy: 'stop-firewall',
+    fault: 'foreign-firewall-ufw',
+    code: 'foreign-firewall',
+    obsolete: /ufw does not run any more/,
+    commands: () => [['nsenter', '--target', '1', '--mount', '--', 'ufw', 'disable']],
+  },
+  {
+    remedy: 'delete-kube-rules',
+    fault: 'kube-rules-stale',
+    code: 'kube-rules-stale',
+    obsolete: /has no such rule any more/,
+    commands: () =>
+      ['PREROUTING', 'OUTPUT'].map((chain) => [
+        ...`iptables-legacy -w 5 -t nat -D ${chain} -m comment --comment`.split(' '),
+        'kubernetes service portals',
+        '-j',
+        'KUBE-SERVICES',
+      ]),
   },
 ];
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeRules, serviceSections } from './rules.ts';
 import { programPath } from './run.ts';
@@ -78,6 +78,10 @@ function writePrograms(bin: string, agent: string | null): void {
   };
   mkdirSync(bin);
   for (const [name, program] of Object.entries(names)) symlinkSync(programPath(program), join(bin, name));
+  for (const name of ['systemctl', 'ufw']) {
+    copyFileSync(join(import.meta.dirname, `${name}.sh`), join(bin, name));
+    chmodSync(join(bin, name), 0o755);
+  }
   if (agent !== null)
     writeFileSync(join(bin, 'netcheck-agent'), `#!/bin/sh\nexec '${process.execPath}' '${agent}' "$@"\n`, { mode: 0o755 });
 }

@@ -9,13 +9,43 @@ const PORTAL = /^-A KUBE-SERVICES .*?-d ([\d.]+)\/32 .*?-p (\w+) .*?--dport (\d+
 const BRANCH = /^-A (KUBE-(?:SVC|SVL)-\S+) .*-j (KUBE-SEP-\S+)$/;
 const TARGET = /^-A (KUBE-SEP-\S+) .*-j DNAT --to-destination (\S+)/;
 
-/** Reads kube-proxy's Services out of one kind of iptables; none where the kernel does not have that kind. Source: proxier.go. */
+/** A built-in chain's jump to a chain of kube-proxy, not of the kubelet. Source: iptablesJumpChains in proxier.go. */
+const JUMP =
+  /^-A (?:PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j KUBE-(?:SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|FORWARD|PROXY-FIREWALL)$/;
+
+const USED = /^nat -A (?:PREROUTING|OUTPUT) .*-j KUBE-SERVICES$/;
+
+/**
+ * The ways into kube-proxy's rules in one kind of iptables, each with its table (`nat -A OUTPUT … -j KUBE-SERVICES`); none where
+ * the kernel does not have that kind.
+ */
+export function parseJumps(rules: Evidence): Parsed<readonly string[]> {
+  return isAbsent(rules) ? ok([]) : parseComplete(rules, (stdout) => jumpsIn(linesOf(stdout)));
+}
+
+function jumpsIn(lines: readonly string[]): readonly string[] {
+  let table = '';
+  return lines.flatMap((line) => {
+    table = /^\*(\S+)/.exec(line)?.[1] ?? table;
+    return JUMP.test(line) ? [`${table} ${line}`] : [];
+  });
+}
+
+/** The lines of iptables-save, without the counters that stand before each rule. */
+function linesOf(stdout: string): readonly string[] {
+  if (stdout !== '' && !/^(?:# (?:Generated|Warning|Table)|\*)/.test(stdout)) throw new Error('not the rules of iptables');
+  return stdout.split('\n').map((line) => line.replace(/^\[\d+:\d+\] /, ''));
+}
+
+/**
+ * Reads kube-proxy's Services out of one kind of iptables; none where the kernel does not have that kind, or where nothing
+ * leads to them. Source: proxier.go.
+ */
 export function parsePortals(rules: Evidence): Parsed<readonly Portal[]> {
   if (isAbsent(rules)) return ok([]);
   return parseComplete(rules, (stdout) => {
-    if (stdout !== '' && !/^(?:# (?:Generated|Warning|Table)|\*)/.test(stdout)) throw new Error('not the rules of iptables');
-    // Counters stand before each rule.
-    const lines = stdout.split('\n').map((line) => line.replace(/^\[\d+:\d+\] /, ''));
+    const lines = linesOf(stdout);
+    if (!jumpsIn(lines).some((jump) => USED.test(jump))) return [];
     const targets = new Map(lines.flatMap((line) => pairOf(TARGET.exec(line))));
     const branches = Map.groupBy(
       lines.flatMap((line) => pairOf(BRANCH.exec(line))),

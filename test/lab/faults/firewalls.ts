@@ -198,15 +198,22 @@ export const foreignFirewallFirewalld: Fault = {
   title: 'firewalld runs on a node and rejects what is forwarded',
   placement: 'node',
   async inject(lab, at) {
-    const pid = await lab.sh(
+    await lab.sh(
       at.node,
-      `nft -f - <<'END'\n${firewalldTable()}END\nfirewalld infinity </dev/null >/dev/null 2>&1 &\necho $!`,
+      `mkdir -p /run/units
+cat >/run/units/firewalld.nft <<'END'
+${firewalldTable()}END
+cat >/run/units/firewalld <<'END'
+load() { nft -f /run/units/firewalld.nft; }
+unload() { nft delete table inet firewalld; }
+END
+systemctl start firewalld`,
     );
-    return { pid: pid.trim() };
+    return {};
   },
   prove: proveNotForwarded,
-  async heal(lab, at, saved) {
-    await lab.sh(at.node, `nft delete table inet firewalld\nkill ${saved['pid']}`);
+  async heal(lab, at) {
+    await lab.sh(at.node, 'systemctl stop firewalld\nrm -r /run/units');
   },
   expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both', lostOf: 'pods' }),
 };
@@ -217,12 +224,32 @@ export const foreignFirewallUfw: Fault = {
   title: 'ufw is on on a node and rejects what is forwarded',
   placement: 'node',
   async inject(lab, at) {
-    await lab.sh(at.node, `iptables-nft-restore --noflush <<'END'\n${ufwInput()}END`);
+    await lab.sh(
+      at.node,
+      `mkdir -p /etc/ufw
+echo ENABLED=yes >/etc/ufw/ufw.conf
+cat >/etc/default/ufw <<'END'
+DEFAULT_INPUT_POLICY=DROP
+DEFAULT_OUTPUT_POLICY=ACCEPT
+DEFAULT_FORWARD_POLICY=REJECT
+END
+cat >/etc/ufw/before.rules <<'END'
+${['*filter', ...UFW_CHAINS.map((chain) => `:${chain} - [0:0]`), ...ufwRules(), 'COMMIT', ''].join('\n')}END
+iptables-nft-restore --noflush <<'END'
+${ufwInput()}END`,
+    );
     return {};
   },
   prove: proveNotForwarded,
   async heal(lab, at) {
-    await lab.sh(at.node, `iptables-nft-restore --noflush <<'END'\n${ufwRemoval()}END`);
+    // Disabled, it has taken some of its chains away.
+    await lab.sh(
+      at.node,
+      `ufw --force enable >/dev/null
+iptables-nft-restore --noflush <<'END'
+${ufwRemoval()}END
+rm -r /etc/ufw /etc/default/ufw`,
+    );
   },
   expects: (_lab, at) => failedBy('foreign-firewall', 'L4', at, { lost: 'both', lostOf: 'pods' }),
 };

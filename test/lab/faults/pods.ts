@@ -162,6 +162,9 @@ done`,
     const pod = podAt(lab, at, 'web');
     await lab.api('PATCH', `${PODS}/${pod.name}/status`, { status: JSON.parse(saved['status'] ?? '{}') as object });
     await setReady(lab, pod, true);
+    // Somebody may have ended it.
+    const names = await lab.sh(pod.node, `for p in $(ip netns pids ${pod.network.netns}); do cat /proc/$p/comm; done`);
+    if (!names.split('\n').includes('web')) await start(lab, pod);
   },
   expects: riskOnly('leftover-process'),
 };

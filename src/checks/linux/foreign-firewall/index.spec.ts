@@ -21,9 +21,9 @@ const node2 = { kind: 'Node', name: 'node-2' } as const;
 const culprit = { code: 'foreign-firewall', entity: node2, severity: 'critical', certainty: 'certain', partial: false } as const;
 const risk = { code: 'foreign-firewall', entity: node2, severity: 'info', at: [], harms: [] } as const;
 const running = { where: 'node-2', source: 'ps -e -o comm=', text: 'firewalld is running' };
-const stop = (firewall: string) => ({
+const stop = (firewall: string, system: string) => ({
   advice: `Stop and disable ${firewall} on this node, or open in it what the cluster needs; other nodes are not affected.`,
-  remedy: { id: 'stop-firewall', node: 'node-2', params: { firewall } },
+  remedy: { id: 'stop-firewall', node: 'node-2', params: { firewall, system } },
 });
 const CARE = 'A reload or a changed default can cut the node off: keep it off cluster nodes, or manage it together with them.';
 const forwarded = [
@@ -43,7 +43,7 @@ test('firewalld as Debian installs it (nftables backend)', () => {
   expect(findingsOf(foreignFirewall, 'firewalld')).toEqual([
     {
       ...culprit,
-      ...stop('firewalld'),
+      ...stop('firewalld', 'nft'),
       at: [{ place: 'node/node-2', point: 'input' }],
       harms: [
         { state: 'new', proto: 'tcp' },
@@ -61,7 +61,7 @@ test('firewalld as Debian installs it (nftables backend)', () => {
     },
     {
       ...culprit,
-      ...stop('firewalld'),
+      ...stop('firewalld', 'nft'),
       at: forwarded,
       harms: [{ state: 'new', dnat: false }],
       summary: `firewalld on node-2 rejects packets between its pods, between its pods and pods on other nodes and 1 more way, in chain filter_FWD_public: ${where('filter_FWD_public', 101)}`,
@@ -83,7 +83,7 @@ test('firewalld with its iptables backend', () => {
   expect(findingsOf(foreignFirewall, 'firewalld-iptables')).toEqual([
     {
       ...culprit,
-      ...stop('firewalld'),
+      ...stop('firewalld', 'iptables-nft'),
       at: [{ place: 'node/node-2', point: 'input' }],
       harms: [
         { state: 'new', proto: 'tcp' },
@@ -101,7 +101,7 @@ test('firewalld with its iptables backend', () => {
     },
     {
       ...culprit,
-      ...stop('firewalld'),
+      ...stop('firewalld', 'iptables-nft'),
       at: forwarded,
       harms: [{ state: 'new', dnat: false }],
       summary: `firewalld on node-2 rejects packets between its pods, between its pods and pods on other nodes and 1 more way, in chain FWD_public: ${forward}`,
@@ -140,7 +140,7 @@ test('ufw with SSH and the kubelet opened: its policy still drops the tunnel', (
   expect(findingsOf(foreignFirewall, 'ufw')).toEqual([
     {
       ...culprit,
-      ...stop('ufw'),
+      ...stop('ufw', 'iptables-nft'),
       at: [{ place: 'node/node-2', point: 'input', iif: 'eth0' }],
       harms: [{ state: 'new', proto: 'udp' }],
       summary: `ufw on node-2 drops VXLAN packets (UDP 8472) from other nodes to the node itself, by the policy of INPUT: ${policy}`,

@@ -79,7 +79,9 @@ function harmful({ node, firewall, process }: Seen, eater: Eater): Draft {
       ? `Stop and disable ${firewall.name} on this node, or open in it what the cluster needs; other nodes are not affected.`
       : 'Find out which program keeps these chains, and stop it or let it accept what the cluster needs: a rule that is only deleted comes back.',
     evidence: [...report.evidence, ...process],
-    remedy: stops ? { id: 'stop-firewall', node, params: { firewall: firewall.name } } : deleteRuleOffer(node, rule),
+    remedy: stops
+      ? { id: 'stop-firewall', node, params: { firewall: firewall.name, system: firewall.system } }
+      : deleteRuleOffer(node, rule),
   };
 }
 

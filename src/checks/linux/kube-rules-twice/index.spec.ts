@@ -9,6 +9,10 @@ const NFT = 'iptables-nft-save -c';
 const DNS = '172.26.0.10';
 const GONE = '172.27.9.99:53';
 
+const JUMPS = ['PREROUTING', 'OUTPUT'].map(
+  (chain) => `nat -A ${chain} -m comment --comment "kubernetes service portals" -j KUBE-SERVICES`,
+);
+
 const shared = { check: 'kube-rules-twice', layer: 'L4', entity: { kind: 'Node', name: 'node-2' } } as const;
 
 const stale = {
@@ -23,7 +27,14 @@ const stale = {
   advice:
     'kube-proxy keeps only one of them up to date. Delete its chains in the other (legacy: kube-proxy --cleanup with that iptables, or a reboot), and give host and kube-proxy the same iptables.',
   evidence: [{ where: 'node-2', source: LEGACY, text: `${DNS}:53/udp leads to ${GONE}` }],
-  remedy: { id: 'delete-kube-rules', node: 'node-2', params: { system: 'legacy' } },
+  remedy: {
+    id: 'delete-kube-rules',
+    node: 'node-2',
+    params: {
+      system: 'legacy',
+      jumps: JUMPS.join('\n'),
+    },
+  },
 } as const;
 
 test('rules in one of the two are as it should be', () => {
@@ -32,6 +43,16 @@ test('rules in one of the two are as it should be', () => {
 
 test('a Service that the other kind leads to nobody is the suspect', () => {
   expect(findingsIn(kubeRulesTwice, inCase('stale-first'))).toEqual([stale]);
+});
+
+test('rules that nothing leads to are none', () => {
+  const bundle = withReading(
+    inCase('stale-first'),
+    LEGACY,
+    said((stdout) => stdout.replaceAll(/^.*-A (?:PREROUTING|OUTPUT) .*-j KUBE-SERVICES\n/gm, '')),
+    'node-2',
+  );
+  expect(evaluated(kubeRulesTwice, bundle)).toEqual({ findings: [], acquitted: [], gaps: [] });
 });
 
 test('with one endpoint that is there still, some connections work', () => {

@@ -4,12 +4,12 @@ import type { Citation } from '../../../model/finding.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
-import { type Portal, parsePortals } from '../../kit/kube-rules.ts';
+import { type Portal, parseJumps, parsePortals } from '../../kit/kube-rules.ts';
 import { RULES_IPTABLES_NFT, RULES_LEGACY, readingText } from '../../kit/readings.ts';
 
 const SYSTEMS = { legacy: RULES_LEGACY, 'iptables-nft': RULES_IPTABLES_NFT } as const;
 type System = keyof typeof SYSTEMS;
-type Facts = Readonly<Record<System, readonly Portal[]>>;
+type Facts = Readonly<Record<System, readonly Portal[]>> & { readonly jumps: Readonly<Record<System, readonly string[]>> };
 
 /** A Service port that one of the two leads to addresses behind which there is nobody any more. */
 type Stale = { readonly system: System; readonly portal: Portal; readonly dead: readonly string[] };
@@ -29,7 +29,12 @@ export const kubeRulesTwice = defineCheck({
   },
   params: z.strictObject({}),
   collect: SYSTEMS,
-  parse: (rules) => allParsed<Facts>({ legacy: parsePortals(rules.legacy), 'iptables-nft': parsePortals(rules['iptables-nft']) }),
+  parse: (rules) =>
+    allParsed<Facts>({
+      legacy: parsePortals(rules.legacy),
+      'iptables-nft': parsePortals(rules['iptables-nft']),
+      jumps: allParsed<Facts['jumps']>({ legacy: parseJumps(rules.legacy), 'iptables-nft': parseJumps(rules['iptables-nft']) }),
+    }),
   evaluate: (facts: Facts, { node, inventory }) => {
     if (facts.legacy.length === 0 || facts['iptables-nft'].length === 0) return [];
     const stale = systems().flatMap((system) => facts[system].flatMap((portal) => staleIn(system, portal, inventory)));
@@ -38,7 +43,7 @@ export const kubeRulesTwice = defineCheck({
       [...Map.groupBy(stale, ({ portal }) => portal.key)].flatMap(([key, group]) => (group.length > 1 ? [key] : [])),
     );
     const mine = stale.filter(({ portal }) => !both.has(portal.key));
-    return mine.length > 0 ? [gone(node, mine)] : [twice(node, facts)];
+    return mine.length > 0 ? [gone(node, mine, facts)] : [twice(node, facts)];
   },
 });
 
@@ -58,8 +63,9 @@ function staleIn(system: System, portal: Portal, { services, endpoints }: Invent
   return dead.length === 0 ? [] : [{ system, portal, dead }];
 }
 
-function gone(node: string, stale: readonly Stale[]): Draft {
+function gone(node: string, stale: readonly Stale[], { jumps }: Facts): Draft {
   const names = [...new Set(stale.map(({ system }) => system))];
+  const [only, ...others] = names;
   const isWhole = stale.every(({ portal, dead }) => dead.length === portal.endpoints.length);
   return {
     code: 'kube-rules-stale',
@@ -72,7 +78,11 @@ function gone(node: string, stale: readonly Stale[]): Draft {
     summary: `${node} has the rules of kube-proxy in iptables-legacy and in iptables-nft; those in ${names.join(' and ')} lead ${stale.map(({ portal, dead }) => `${portal.key} to ${dead.join(', ')}`).join('; ')}, where nobody is any more`,
     advice: `kube-proxy keeps only one of them up to date. Delete its chains in the other (${names.join(', ')}: kube-proxy --cleanup with that iptables, or a reboot), and give host and kube-proxy the same iptables.`,
     evidence: stale.slice(0, 5).map(({ system, portal }) => portalText(node, system, portal)),
-    remedy: { id: 'delete-kube-rules', node, params: { system: names[0] ?? 'legacy' } },
+    // Where each of the two leads something astray, neither is the one that is kept.
+    remedy:
+      only === undefined || others.length > 0
+        ? undefined
+        : { id: 'delete-kube-rules', node, params: { system: only, jumps: jumps[only].join('\n') } },
   };
 }
 
