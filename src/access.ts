@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { nearNames } from './model/near-names.ts';
 import { RiskClass } from './model/remedy.ts';
 import { parseTimezone } from './model/schedule.ts';
-import { DAYS, minuteOf } from './policy.ts';
+import { DAYS, minuteOf, type RemedyRef } from './policy.ts';
 import { REMEDIES } from './remedies/index.ts';
 
 export const ClusterName = z
@@ -100,6 +100,9 @@ export const Access = z.strictObject({
     ),
 });
 export type Access = z.infer<typeof Access>;
+
+/** Every remedy that there is. */
+export const REMEDY_REFS: readonly RemedyRef[] = Object.values(REMEDIES).map(({ id, riskClass }) => ({ id, riskClass }));
 
 /** The risk class of a remedy, as this netcheck knows it: nobody else's word counts. Null for one that it does not know. */
 export function riskClassOf(remedy: string): RiskClass | null {

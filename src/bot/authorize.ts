@@ -1,6 +1,7 @@
 import type { PeopleOrMembers } from '../access.ts';
 import type { ClusterConfig, Config } from '../config.ts';
 import { channelLink, code, joined, type Mrkdwn, md } from '../formatters/slack/markup.ts';
+import type { Person } from '../model/remedy.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 import { type Decided, isNobody, type Policy, policyFor, type RemedyRef } from '../policy.ts';
 import type { Directory } from './directory.ts';
@@ -78,31 +79,57 @@ export function createChannelCheck(config: Config, directory: Directory): Channe
   };
 }
 
+/** Why somebody may not do something, or that it could not be found out whether they may. */
+type Refusal = { readonly kind: 'refused' | 'unknown'; readonly why: Mrkdwn };
+
 /** Makes the one function that every listener goes through. What cannot be found out is refused. */
 export function createAuthorize(config: Config, directory: Directory, self: Self): Authorize {
-  const checkChannel = createChannelCheck(config, directory);
+  const decide = createDecide(config, directory, self, createChannelCheck(config, directory));
+  return async (ability, caller, about = null) => {
+    const decided = await decide(ability, caller, about);
+    return decided.ok ? decided : fail(decided.error.why);
+  };
+}
 
-  async function checkUser(caller: Caller): Promise<Mrkdwn | null> {
+/**
+ * Makes the same for what runs by itself, on a schedule that somebody saved: whether they may still start it. False only
+ * when they surely may not: they could when they saved it, and Slack being away is no reason to check nothing.
+ */
+export function createMayStill(
+  config: Config,
+  directory: Directory,
+  self: Self,
+): (cluster: string, saved: { readonly by: Person; readonly channel: string }) => Promise<boolean> {
+  // Whether the channel may be told is asked when there is something to tell.
+  const decide = createDecide(config, directory, self, async () => ({ kind: 'ok' }));
+  return async (cluster, { by, channel }) => {
+    const decided = await decide('diagnose', { ...by, enterprise: null, channel, cluster }, null);
+    return decided.ok || decided.error.kind === 'unknown';
+  };
+}
+
+function createDecide(config: Config, directory: Directory, self: Self, checkChannel: ChannelCheck) {
+  async function checkUser(caller: Caller): Promise<Refusal | null> {
     if (
       caller.team !== self.team ||
       (caller.enterprise !== null && self.enterprise !== null && caller.enterprise !== self.enterprise)
     ) {
-      return md`You belong to another workspace: netcheck answers only to members of the one it is installed in.`;
+      return refused(md`You belong to another workspace: netcheck answers only to members of the one it is installed in.`);
     }
     const found = await directory.user(caller.user);
-    if (!found.ok) return couldNot(md`find out who you are`, found.error);
+    if (!found.ok) return { kind: 'unknown', why: couldNot(md`find out who you are`, found.error) };
     const user = found.value;
-    if (user.deleted) return md`Your Slack account is deactivated.`;
-    if (user.is_bot || user.is_app_user || user.id === 'USLACKBOT') return md`Bots and apps may not use netcheck.`;
+    if (user.deleted) return refused(md`Your Slack account is deactivated.`);
+    if (user.is_bot || user.is_app_user || user.id === 'USLACKBOT') return refused(md`Bots and apps may not use netcheck.`);
     if (
       user.is_stranger ||
       (user.team_id !== undefined && user.team_id !== self.team && !sameEnterprise(user.enterprise_user?.enterprise_id))
     ) {
-      return md`You belong to another organisation (Slack Connect): netcheck answers only to members of this one.`;
+      return refused(md`You belong to another organisation (Slack Connect): netcheck answers only to members of this one.`);
     }
     if (user.is_restricted || user.is_ultra_restricted)
-      return md`Guests may not use netcheck. Ask a full member of the workspace.`;
-    if (user.is_invited_user) return md`Your invitation to this workspace is not accepted yet.`;
+      return refused(md`Guests may not use netcheck. Ask a full member of the workspace.`);
+    if (user.is_invited_user) return refused(md`Your invitation to this workspace is not accepted yet.`);
     return null;
   }
 
@@ -144,13 +171,13 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
     return ok(false);
   }
 
-  async function checkAbility(ability: Ability, user: string, policy: Policy): Promise<Mrkdwn | null> {
+  async function checkAbility(ability: Ability, user: string, policy: Policy): Promise<Refusal | null> {
     if (ability === 'read') return null;
     if (ability !== 'break-glass') return checkPeople(ability, policy[ability], user);
     const refusal = await checkPeople('approve', policy.approve, user);
     if (refusal !== null) return refusal;
     const { enabled, people } = config.access.breakGlass;
-    if (!enabled) return md`Nobody may break the glass: ${code('access.breakGlass.enabled')} in netcheck.yaml is off.`;
+    if (!enabled) return refused(md`Nobody may break the glass: ${code('access.breakGlass.enabled')} in netcheck.yaml is off.`);
     return checkPeople('break-glass', { value: people, from: 'access.breakGlass.people' }, user);
   }
 
@@ -158,20 +185,20 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
     ability: Exclude<Ability, 'read'>,
     { value: people, from }: Decided<PeopleOrMembers>,
     user: string,
-  ): Promise<Mrkdwn | null> {
+  ): Promise<Refusal | null> {
     const may = await isAmong(people, user);
-    if (!may.ok) return couldNot(md`look up the user groups in ${code(from)}`, may.error);
+    if (!may.ok) return { kind: 'unknown', why: couldNot(md`look up the user groups in ${code(from)}`, may.error) };
     if (may.value) return null;
-    if (isNobody(people)) return md`Nobody may ${WORDS[ability]}: ${code(from)} in netcheck.yaml is empty.`;
-    return md`You may not ${WORDS[ability]}: you are not listed in ${code(from)} of netcheck.yaml.`;
+    if (isNobody(people)) return refused(md`Nobody may ${WORDS[ability]}: ${code(from)} in netcheck.yaml is empty.`);
+    return refused(md`You may not ${WORDS[ability]}: you are not listed in ${code(from)} of netcheck.yaml.`);
   }
 
-  return async <A extends Ability>(ability: A, caller: Caller, about: RemedyRef | null = null) => {
+  return async <A extends Ability>(ability: A, caller: Caller, about: RemedyRef | null): Promise<Result<Grant<A>, Refusal>> => {
     const [user, channel] = await Promise.all([checkUser(caller), checkChannel(caller.channel)]);
-    const refusal = user ?? (channel.kind === 'ok' ? null : channel.why);
+    const refusal = user ?? (channel.kind === 'ok' ? null : channel);
     if (refusal !== null) return fail(refusal);
     const cluster = clusterOf(caller.channel, caller.cluster);
-    if (!cluster.ok) return cluster;
+    if (!cluster.ok) return fail(refused(cluster.error));
     const policy = policyFor(config.access, { cluster: cluster.value, channel: caller.channel, remedy: about });
     const unable = await checkAbility(ability, caller.user, policy);
     if (unable !== null) return fail(unable);
@@ -185,6 +212,10 @@ export function createAuthorize(config: Config, directory: Directory, self: Self
       policy,
     } as Grant<A>);
   };
+}
+
+function refused(why: Mrkdwn): Refusal {
+  return { kind: 'refused', why };
 }
 
 const WORDS: Record<Exclude<Ability, 'read'>, Mrkdwn> = {

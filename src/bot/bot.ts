@@ -18,29 +18,13 @@ import { closeRedis, connectRedis, type Log, redisIsReady } from '../store/redis
 import { isFirstSeen } from '../store/replay.ts';
 import { createRunStore } from '../store/runs.ts';
 import { createWorkerStore } from '../store/workers.ts';
-import { createAuthorize, createChannelCheck, type Self } from './authorize.ts';
+import { createAuthorize, createChannelCheck, createMayStill, type Self } from './authorize.ts';
 import { createTellDigest } from './digest-flow.ts';
 import { createDirectory } from './directory.ts';
 import { createDraw } from './draw.ts';
 import { createFrontDoor, ENDPOINT } from './front-door.ts';
 import { registerListeners } from './listen.ts';
-import { approve, approveOwn, glass, glassReason } from './listeners/approve.ts';
-import { cancel } from './listeners/cancel.ts';
-import { cluster } from './listeners/cluster.ts';
-import { deny, denyReason } from './listeners/deny.ts';
-import { details } from './listeners/details.ts';
-import { digest } from './listeners/digest.ts';
-import { digestList } from './listeners/digest-list.ts';
-import { digestRemove } from './listeners/digest-remove.ts';
-import { digestRun } from './listeners/digest-run.ts';
-import { help } from './listeners/help.ts';
-import { history, historyPage } from './listeners/history.ts';
-import { node } from './listeners/node.ts';
-import { pod } from './listeners/pod.ts';
-import { request } from './listeners/request.ts';
-import { dropDigest, saveDigest } from './listeners/save-digest.ts';
-import { status } from './listeners/status.ts';
-import { undo } from './listeners/undo.ts';
+import { LISTENERS } from './listeners/index.ts';
 import { createSender, DELIVERY, type DeliveryTuning } from './sender.ts';
 import { type ClusterStores, fromAMomentAgo, type Services } from './services.ts';
 import { clientOptions, createSlackApi, createUpload, type SlackCall, slackLogger } from './slack-api.ts';
@@ -114,8 +98,9 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
     const stores = new Map(Object.keys(config.clusters).map((name) => [name, storesOf(redis, name)]));
     const outbox = createOutbox(redis);
     const producer = createProducer(forQueues);
-    const clock = createDigestClock({ config, redis: forQueues, stores, producer, log, tuning });
     const directory = createDirectory(call, tuning.rememberMs, Date.now);
+    const mayRun = createMayStill(config, directory, self);
+    const clock = createDigestClock({ config, redis: forQueues, stores, mayRun, producer, log, tuning });
     const draw = createDraw((name) => stores.get(name));
     const sender = createSender({
       outbox,
@@ -157,27 +142,7 @@ export function createBot(config: Config, dependencies: BotDependencies): BotPro
       void work.catch(() => undefined).finally(() => underWay.delete(work));
       return work;
     };
-    registerListeners(
-      app,
-      {
-        commands: {
-          cluster,
-          node,
-          pod,
-          status,
-          digest,
-          'digest-list': digestList,
-          'digest-run': digestRun,
-          'digest-remove': digestRemove,
-          history,
-          help,
-        },
-        buttons: [cancel, request, approve, deny, glass, undo, details, saveDigest, dropDigest, historyPage],
-        modals: [approveOwn, denyReason, glassReason],
-      },
-      services,
-      track,
-    );
+    registerListeners(app, LISTENERS, services, track);
     await app.init();
 
     const port = await way.open();

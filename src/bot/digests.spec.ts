@@ -286,6 +286,27 @@ test('two bots make one digest for each slot; after a time without any there is 
   expect(textOf(late)).toMatch(/⏰ \d digests before this one could not be made: netcheck was not running\./);
 });
 
+test('a digest of somebody who may not start checks any more checks nothing, and says so instead of falling silent', async () => {
+  const { bot, worker, config } = await start();
+  await bot();
+  let checks = 0;
+  await worker((request, options) => {
+    checks += 1;
+    return recorded('healthy')(request, options);
+  });
+  await often('*/2 * * * * *');
+  await until(async () => (await digestMessages()).length >= 1, 'the first digest', 30_000);
+  Object.assign(config.access, { diagnose: { users: [], groups: [] } });
+  const refusals = async () =>
+    (await digestMessages())
+      .map(textOf)
+      .filter((text) => text.includes('may not start checks any more: somebody who may has to'));
+  await until(async () => (await refusals()).length >= 1, 'the refusal', 30_000);
+  const before = checks;
+  await until(async () => (await refusals()).length >= 3, 'two more', 30_000);
+  expect(checks).toBe(before);
+});
+
 test('what was under way when Redis lost the queue goes on: the clock is wound again, and the slot is taken up', async () => {
   const { bot, worker } = await start();
   await bot({ graceMs: 500, clockMs: 300 });

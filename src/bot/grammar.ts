@@ -15,9 +15,10 @@ export type Command =
   | { readonly word: 'digest-run'; readonly number: number | null }
   | { readonly word: 'digest-remove'; readonly number: number }
   | { readonly word: 'history'; readonly page: number }
+  | { readonly word: 'policy' }
   | { readonly word: 'help' };
 
-const WORDS = ['cluster', 'node', 'pod', 'status', 'digest', 'history', 'help'] as const;
+const WORDS = ['cluster', 'node', 'pod', 'status', 'digest', 'history', 'policy', 'help'] as const;
 const LONGEST = 300;
 
 /**

@@ -62,6 +62,7 @@ type ModalListener<A extends Ability> = {
 /** A word of `/netcheck` that asks for permission before it does anything. */
 export type GuardedCommand<W extends Command['word']> = {
   readonly word: W;
+  readonly ability: Ability;
   readonly run: (
     caller: Caller,
     command: Command & { readonly word: W },
@@ -73,6 +74,7 @@ export type GuardedCommand<W extends Command['word']> = {
 /** A button that asks for permission before it does anything. */
 export type GuardedButton = {
   readonly action: string | RegExp;
+  readonly ability: Ability;
   readonly run: (
     caller: Caller,
     value: string,
@@ -85,6 +87,7 @@ export type GuardedButton = {
 /** A modal that asks for permission before it does anything. */
 export type GuardedModal = {
   readonly callback: string;
+  readonly ability: Ability;
   readonly run: (caller: Caller, value: string, text: string, services: Services, deadline: number) => Promise<Mrkdwn | null>;
 };
 
@@ -95,6 +98,7 @@ export type Commands = { readonly [W in Command['word']]: GuardedCommand<W> };
 export function defineCommand<W extends Command['word'], A extends Ability>(listener: CommandListener<W, A>): GuardedCommand<W> {
   return {
     word: listener.word,
+    ability: listener.ability,
     run: async (caller, command, services, deadline) => {
       const grant = await services.authorize(listener.ability, caller);
       return grant.ok ? listener.handle(grant.value, command, services, deadline) : grant.error;
@@ -106,6 +110,7 @@ export function defineCommand<W extends Command['word'], A extends Ability>(list
 export function defineButton<A extends Ability>(listener: ButtonListener<A>): GuardedButton {
   return {
     action: listener.action,
+    ability: listener.ability,
     run: async (caller, value, trigger, services, deadline) => {
       const allowed = await guard(listener, caller, value, services, deadline);
       if (allowed === null || typeof allowed === 'string') return allowed;
@@ -123,6 +128,7 @@ export function defineButton<A extends Ability>(listener: ButtonListener<A>): Gu
 export function defineModal<A extends Ability>(listener: ModalListener<A>): GuardedModal {
   return {
     callback: listener.callback,
+    ability: listener.ability,
     run: async (caller, value, text, services, deadline) => {
       const allowed = await guard(listener, caller, value, services, deadline);
       if (allowed === null || typeof allowed === 'string') return allowed;
@@ -277,6 +283,8 @@ function runCommand(
       return commands['digest-remove'].run(caller, command, services, deadline);
     case 'history':
       return commands.history.run(caller, command, services, deadline);
+    case 'policy':
+      return commands.policy.run(caller, command, services, deadline);
     case 'help':
       return commands.help.run(caller, command, services, deadline);
   }

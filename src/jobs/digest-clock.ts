@@ -10,6 +10,7 @@ import { unwrap, wrap } from '../model/wire/kind.ts';
 import type { DigestStore } from '../store/digests.ts';
 import { botKeys } from '../store/keys.ts';
 import { closeRedis, connectRedis, type Log } from '../store/redis.ts';
+import type { RunStore } from '../store/runs.ts';
 import type { Producer } from './producer.ts';
 import { openQueue } from './queue.ts';
 
@@ -48,12 +49,14 @@ export function createDigestClock(options: {
   readonly config: Config;
   /** A connection that fails fast and groups no commands, for winding. */
   readonly redis: Redis;
-  readonly stores: ReadonlyMap<string, { readonly digests: DigestStore }>;
+  readonly stores: ReadonlyMap<string, { readonly digests: DigestStore; readonly runs: Pick<RunStore, 'end'> }>;
+  /** Whether whoever saved a digest may still start checks there. What cannot be found out counts as yes: they could. */
+  readonly mayRun: (cluster: string, digest: Digest) => Promise<boolean>;
   readonly producer: Producer;
   readonly log: Log;
   readonly tuning: ClockTuning;
 }): DigestClock {
-  const { config, redis, stores, producer, log, tuning } = options;
+  const { config, redis, stores, mayRun, producer, log, tuning } = options;
   const stopping = new AbortController();
   let woken = Promise.withResolvers<void>();
   let opened: { readonly connection: Redis; readonly worker: Worker } | null = null;
@@ -99,11 +102,16 @@ export function createDigestClock(options: {
       );
       return;
     }
+    const may = await mayRun(cluster, read.value);
     const claim = await digests.claim(read.value, due);
     // When this is lost, the run waits in the store and is put into the queue again.
     if (claim.kind === 'early')
       log.warn({ cluster, digest: id, due }, "a digest is not due yet: this machine's clock is ahead of Redis's");
-    if (claim.kind === 'claimed') await producer.diagnose(cluster, claim.run);
+    if (claim.kind !== 'claimed') return;
+    if (may) return producer.diagnose(cluster, claim.run);
+    const reason = 'whoever saved this digest may not start checks any more: somebody who may has to save it again';
+    log.warn({ cluster, digest: id, user: read.value.by.user }, reason);
+    await stores.get(cluster)?.runs.end(claim.run, 'failed', reason);
   }
 
   async function sweep(): Promise<void> {
