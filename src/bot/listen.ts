@@ -366,9 +366,9 @@ async function onSubmission(
   );
 }
 
-/** What a button stands for: `CLUSTER/ID`, or `CLUSTER/ID/ITEM`. Null for anything else. A page of the history is `h` and its number. */
+/** What a button stands for: `CLUSTER/ID`, or `CLUSTER/ID/ITEM`, an item being a proposal (`p1`) or the beginning of a digest (`d0123…`). Null for anything else. A page of the history is `h` and its number. */
 export function parseTarget(value: string): Target | null {
-  const match = /^([a-z0-9-]{1,63})\/([arsh][0-9a-z]{1,31})(?:\/(p[0-9]{1,4}))?$/.exec(value);
+  const match = /^([a-z0-9-]{1,63})\/([arsh][0-9a-z]{1,31})(?:\/(p[0-9]{1,4}|d[0-9a-f]{16}))?$/.exec(value);
   if (match === null) return null;
   return { cluster: match[1] ?? '', id: match[2] ?? '', item: match[3] ?? null };
 }

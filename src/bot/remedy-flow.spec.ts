@@ -8,7 +8,9 @@ import { until } from '../../test/until.ts';
 import { createWorld, recorded, type World } from '../../test/world.ts';
 import { createProducer } from '../jobs/producer.ts';
 import type { Remediate } from '../jobs/worker.ts';
-import type { Action, RemedyOutcome } from '../model/remedy.ts';
+import { type Action, digestOf, type RemedyOutcome } from '../model/remedy.ts';
+import { ActionKind } from '../model/wire/action.ts';
+import { pack, unpack } from '../model/wire/kind.ts';
 import { readAudit, verifyAudit } from '../store/audit.ts';
 
 const ann = { user: 'ann', channel: 'incidents' };
@@ -610,4 +612,24 @@ test('a remedy whose risk is said to be another than it is is neither requested 
     expect(await (await hands.click(approve, bob)).said()).toBe(other);
   }
   expect(await audit(redis)).toEqual(['requested']);
+});
+
+test('what a card shows is what its button approves: a request that was changed since is not signed', async () => {
+  const { world: w, hands, redis } = await strict({});
+  const { remediate, ran } = healer();
+  await w.worker(recorded('ip-forward-off'), { remediate });
+  const { approve, id } = await requested(w, hands);
+  const key = `nc:lab:action:${id}`;
+  const stored = unpack(ActionKind, key, (await redis.hget(key, 'action')) ?? '');
+  if (!stored.ok) throw new Error(stored.error.message);
+  const changed = { ...stored.value, params: { device: 'eth0' } };
+  await redis.hset(key, 'action', pack(ActionKind, { ...changed, digest: digestOf(changed) }));
+  const said = [];
+  for (const value of [approve.value, `lab/${id}`]) {
+    said.push(await (await hands.click({ ...approve, value }, bob)).said());
+  }
+  expect(said).toEqual(
+    Array.from({ length: 2 }, () => 'Not approved: what is stored is not what this card shows. Deny it, and check again.'),
+  );
+  expect([ran, await audit(redis)]).toEqual([[], ['requested']]);
 });

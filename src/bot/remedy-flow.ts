@@ -169,6 +169,9 @@ function isShownWhole(plan: RemedyPlan, config: Config): boolean {
   return remedyCard(record, policy, null) !== null;
 }
 
+/** The action that a card shows: its id, and the beginning of its digest after a `d`. */
+export type Shown = { readonly id: string; readonly item: string | null };
+
 /** What a click led to. `ask-reason`: they have to type a reason first. */
 export type Decision = { readonly kind: 'said'; readonly text: Mrkdwn } | { readonly kind: 'ask-reason' };
 
@@ -177,13 +180,8 @@ export type Decision = { readonly kind: 'said'; readonly text: Mrkdwn } | { read
  * approver typed who approves their own request, where that is allowed at all. Of many who approve at once only as many
  * succeed as are needed; the others are told so.
  */
-export function approveRemedy(
-  grant: Grant<'approve'>,
-  action: string,
-  reason: string | null,
-  options: Options,
-): Promise<Decision> {
-  return consent(grant, action, reason, false, options);
+export function approveRemedy(grant: Grant<'approve'>, shown: Shown, reason: string | null, options: Options): Promise<Decision> {
+  return consent(grant, shown, reason, false, options);
 }
 
 /**
@@ -192,16 +190,16 @@ export function approveRemedy(
  */
 export function breakGlass(
   grant: Grant<'break-glass'>,
-  action: string,
+  shown: Shown,
   reason: string | null,
   options: Options,
 ): Promise<Decision> {
-  return consent(grant, action, reason, true, options);
+  return consent(grant, shown, reason, true, options);
 }
 
 async function consent(
   grant: Grant<'approve'> | Grant<'break-glass'>,
-  id: string,
+  { id, item }: Shown,
   reason: string | null,
   glass: boolean,
   { config, stores, producer, log }: Options,
@@ -217,6 +215,8 @@ async function consent(
   const { policy, user, team } = grant;
   const { action } = record;
   if (!isGrantedFor(grant, action) || digestOf(action) !== action.digest) return said(OTHER_VERSION);
+  if (item !== `d${action.digest.slice(0, 16)}`)
+    return said(md`Not approved: what is stored is not what this card shows. Deny it, and check again.`);
   const own = action.requestedBy.user === user;
   if (own && !policy.selfApproval.value) return said(whyNot({ kind: 'own' }, record));
   const hush = quietAt(policy.quiet.value, now);

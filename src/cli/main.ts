@@ -74,6 +74,20 @@ cli
   });
 
 cli
+  .command('policy <explain>', 'Who may do what, and by which line of the configuration: policy explain')
+  .option(...CONFIG)
+  .option(...CLUSTER)
+  .option('--user <id>', 'Whom it is about, by Slack user id')
+  .option('--action <name>', 'What they want to do: diagnose, request, approve or break-glass')
+  .option('--remedy <id>', 'With which remedy (default: every one)')
+  .option('--channel <id>', 'In which channel, by its id')
+  .example('  netcheck policy explain --user U0123456789 --action approve --cluster prod --remedy set-ip-forward')
+  .action(async (task: string, options: Record<string, unknown>) => {
+    const { policy } = await import('./policy.ts');
+    process.exitCode = policy(task, options);
+  });
+
+cli
   .command('config', 'What is configured, or what is wrong with it and where')
   .option(...CONFIG)
   .option('--for <role>', 'What is to be started with it: bot, worker or all', { default: 'all' })
@@ -119,6 +133,7 @@ const EXIT_STATUS: Readonly<Record<string, string>> = {
   run: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
   replay: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
   audit: '0 whole, 1 not whole, 2 it cannot be read, 3 wrong usage',
+  policy: '0 allowed, 1 refused, 2 it depends on what only Slack knows or on the remedy, 3 wrong usage',
   config: '0 it can be used, 3 it cannot',
   doctor: '0 nothing fails, 1 something fails, 3 wrong usage',
 };

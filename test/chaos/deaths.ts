@@ -212,7 +212,10 @@ export async function killRemedies(size: { readonly times: number; readonly seed
       await (await hands.click(request, { user: 'ann', channel: 'ch-0' })).said();
       const id = await until(async () => (await actions.open())[0], 'the request');
       ids.push(id);
-      await (await hands.click({ action_id: 'approve', value: `lab/${id}` }, { user: 'bob', channel: 'ch-0' })).said();
+      const stored = await actions.get(id);
+      const digest = stored.ok ? (stored.value?.action.digest ?? '') : '';
+      const approve = { action_id: 'approve', value: `lab/${id}/d${digest.slice(0, 16)}` };
+      await (await hands.click(approve, { user: 'bob', channel: 'ch-0' })).said();
       await delay(random() * 300);
       await worker.close();
       worker = await startChild('worker', world.config, settings);

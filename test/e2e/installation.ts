@@ -195,7 +195,7 @@ export async function createInstallation({ nodes }: { readonly nodes: number }):
         const said = await click(offer, who);
         const id = /^Requested \(`(a\w+)`\)/.exec(said)?.[1];
         if (id === undefined) throw new Error(`not requested: ${said}`);
-        const isCard = (message: TestMessage): boolean => buttonsOf(message).some(({ value }) => value === `lab/${id}`);
+        const isCard = (message: TestMessage): boolean => buttonsOf(message).some(({ value }) => value.startsWith(`lab/${id}/d`));
         const card = await reply(root, isCard, 'the card');
         const [approve, deny] = buttonsOf(card);
         if (approve === undefined || deny === undefined) throw new Error('the card has no buttons');

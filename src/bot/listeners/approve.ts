@@ -13,7 +13,7 @@ export const approve = defineButton({
   ability: 'approve',
   about: aboutAction,
   handle: async (grant, click, services) => {
-    const answer = await approveRemedy(grant, click.id, null, { ...services, stores: services.stores(grant.cluster) });
+    const answer = await approveRemedy(grant, click, null, { ...services, stores: services.stores(grant.cluster) });
     if (answer.kind === 'said') return answer.text;
     const label = 'Why is nobody else asked? The reason stands in the audit.';
     return askReason(grant, click, { callback: OWN, title: 'Your own request', submit: 'Approve', label }, services);
@@ -28,7 +28,7 @@ export const approveOwn = defineModal({
   handle: async (grant, submission, services) => {
     const options = { ...services, stores: services.stores(grant.cluster) };
     const before = await options.stores.actions.get(submission.id);
-    const answer = await approveRemedy(grant, submission.id, submission.text, options);
+    const answer = await approveRemedy(grant, submission, submission.text, options);
     if (answer.kind === 'ask-reason') return md`A reason is needed.`;
     const after = await options.stores.actions.get(submission.id);
     const moved = before.ok && after.ok && before.value?.revision !== after.value?.revision;
@@ -42,7 +42,7 @@ export const glass = defineButton({
   ability: 'break-glass',
   about: aboutAction,
   handle: async (grant, click, services) => {
-    const answer = await breakGlass(grant, click.id, null, { ...services, stores: services.stores(grant.cluster) });
+    const answer = await breakGlass(grant, click, null, { ...services, stores: services.stores(grant.cluster) });
     if (answer.kind === 'said') return answer.text;
     const label = 'Why can it not wait? The reason stands in the audit, and the whole channel is told.';
     return askReason(grant, click, { callback: GLASS, title: 'Break the glass', submit: 'Approve and run', label }, services);
@@ -56,7 +56,7 @@ export const glassReason = defineModal({
   about: aboutAction,
   handle: async (grant, submission, services) => {
     const options = { ...services, stores: services.stores(grant.cluster) };
-    const answer = await breakGlass(grant, submission.id, submission.text, options);
+    const answer = await breakGlass(grant, submission, submission.text, options);
     if (answer.kind === 'ask-reason') return md`A reason is needed.`;
     const after = await options.stores.actions.get(submission.id);
     const given = after.ok ? (after.value?.action.approvals ?? []) : [];

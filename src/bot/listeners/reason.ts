@@ -9,7 +9,7 @@ import type { Services } from '../services.ts';
  */
 export async function askReason(
   grant: Pick<Grant<'read'>, 'channel'>,
-  click: { readonly cluster: string; readonly id: string; readonly trigger: string },
+  click: { readonly cluster: string; readonly id: string; readonly item: string | null; readonly trigger: string },
   form: { readonly callback: string; readonly title: string; readonly submit: string; readonly label: string },
   services: Services,
 ): Promise<Mrkdwn | null> {
@@ -18,7 +18,7 @@ export async function askReason(
     view: {
       type: 'modal',
       callback_id: form.callback,
-      private_metadata: `${grant.channel} ${click.cluster}/${click.id}`,
+      private_metadata: `${grant.channel} ${[click.cluster, click.id, ...(click.item === null ? [] : [click.item])].join('/')}`,
       title: { type: 'plain_text', text: form.title },
       submit: { type: 'plain_text', text: form.submit },
       close: { type: 'plain_text', text: 'Back' },

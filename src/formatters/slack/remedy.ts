@@ -178,8 +178,13 @@ function askApprovers({ action, approveBy }: ActionRecord, policy: CardPolicy): 
   );
 }
 
+/** What an approval is given for: the action that this card shows, and no other one under its id. */
+function approvalValue({ cluster, id, digest }: Action): string {
+  return `${cluster}/${id}/d${digest.slice(0, 16)}`;
+}
+
 function decisionButtons(action: Action, { breakGlass }: CardPolicy): Button[] {
-  const value = `${action.cluster}/${action.id}`;
+  const value = approvalValue(action);
   const isLast = action.approvalsNeeded - action.approvals.length <= 1;
   return [
     button({
