@@ -77,6 +77,17 @@ test('a risk is offered its remedy after those of the causes, and no probe verif
   expect(second).toMatchObject({ params: { device: 'eth0' }, finding: { code: 'interface-forwarding-off' }, verification: [] });
 });
 
+test.each([
+  [
+    '/etc/sysctl.d/90-hardening.conf:3',
+    'It lasts until the next boot: correct /etc/sysctl.d/90-hardening.conf, line 3, as well.',
+  ],
+  ['ip -j -4 netconf show', "It lasts until the next boot: set it where the node's configuration is kept as well."],
+])('what changes the running kernel only says so, with the file that the finding cites: %s', (source, lasting) => {
+  const [plan] = propose(withCause({ evidence: [{ where: 'node-3', source, text: 'net.ipv4.ip_forward = 0' }] }), broken);
+  expect(plan?.risk).toBe(`Every device of the node forwards from then on, also those that had it off before. ${lasting}`);
+});
+
 test('what several findings offer alike is offered once, for the first', () => {
   const other: VerdictFinding = { ...cause, code: 'another' };
   const plans = propose({ ...verdict, causes: [cause, other], risks: [other] }, broken);

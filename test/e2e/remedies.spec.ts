@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { totalmem } from 'node:os';
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest';
 import { createKubernetesCluster } from '../../src/cluster/kubernetes/index.ts';
+import { judge } from '../../src/diagnosis/judge.ts';
 import type { Action, RemedyOutcome, RemedyPlan } from '../../src/model/remedy.ts';
 import { REMEDIES } from '../../src/remedies/index.ts';
 import { propose } from '../../src/remedies/propose.ts';
 import { createRemediate } from '../../src/remedies/remediate.ts';
 import { approved, makeAction, makeApprovalKeys } from '../action.ts';
+import { readCase } from '../fixtures.ts';
 import type { At } from '../lab/faults/fault.ts';
 import { expectHealthy, snapshot } from '../lab/faults/healthy.ts';
 import { FAULTS } from '../lab/faults/index.ts';
@@ -242,12 +244,13 @@ function testRemedies(network: NetworkKind, rows: readonly Row[]): void {
         row.heals === false ? ['not-healed', STILL, 'failed', [row.code]] : ['healed', null, 'healthy', []],
       );
 
-      expect(await takenBack(lab, action, outcome)).toEqual(
-        REMEDIES[row.remedy]?.undo === null ? null : { outcome: 'undone', reason: null, left: isBroken },
-      );
+      const isUndone = REMEDIES[row.remedy]?.undo !== null;
+      const undone = await takenBack(lab, action, outcome);
+      expect(undone).toEqual(isUndone ? ['undone', null] : null);
+      await settled(lab, isUndone ? isBroken : await state(lab));
 
       await lab.heal(row.fault);
-      expect(await state(lab)).toEqual(isWhole);
+      await settled(lab, isWhole);
       const late = row.obsolete === null ? null : await carriedOut(lab, actionOf(lab, plan));
       expect(late?.outcome ?? 'refused').toBe('refused');
       expect(late?.reason ?? '').toMatch(row.obsolete ?? /^$/);
@@ -256,6 +259,45 @@ function testRemedies(network: NetworkKind, rows: readonly Row[]): void {
     ROW_MS,
   );
 }
+
+/** The limits of the neighbour table are the whole machine's, and no node of a lab sees them: these are files of its own. */
+const LIMITS = '/proc/sys/net/ipv4/neigh';
+
+describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what no fault of a lab can have', () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await createLab({ nodes: 2, approvalKey: keys.publicKey });
+  });
+
+  afterAll(() => lab?.down());
+
+  test('raise-neighbour-limits raises what the finding says, keeps it, and brings back what was there', async () => {
+    await lab.sh(
+      'node-2',
+      `mkdir -p /run/neigh/default
+echo 128 >/run/neigh/default/gc_thresh1
+echo 512 >/run/neigh/default/gc_thresh2
+echo 1024 >/run/neigh/default/gc_thresh3
+mount --bind /run/neigh ${LIMITS}`,
+    );
+    const kept = (): Promise<string> =>
+      lab.sh('node-2', `cat ${LIMITS}/default/gc_thresh?; tail -n 3 /etc/sysctl.d/99-netcheck-* || :`);
+    const isBroken = await kept();
+    const bundle = readCase('linux/neighbour-table-full', 'refused');
+    const plan = propose(judge(bundle), bundle).find(({ remedy }) => remedy === 'raise-neighbour-limits');
+    if (plan === undefined) throw new Error('no remedy is offered');
+    const { body } = await lab.api('GET', '/api/v1/nodes/node-2');
+    const { uid } = (body as { metadata: { uid: string } }).metadata;
+    const action = actionOf(lab, { ...plan, target: { node: 'node-2', uid }, verification: [] });
+    const outcome = await carriedOut(lab, action);
+    expect([outcome.outcome, outcome.reason]).toEqual(['healed', null]);
+    const lines = [3, 2, 1].map((number) => `net.ipv4.neigh.default.gc_thresh${number} = ${2 ** number * 512}\n`);
+    expect(await kept()).toBe(`1024\n2048\n4096\n${lines.join('')}`);
+    expect(await takenBack(lab, action, outcome)).toEqual(['undone', null]);
+    expect(await kept()).toBe(isBroken);
+  });
+});
 
 /** What another diagnosis still finds of what the remedy was for. */
 async function remains(lab: Lab, { fault, code }: Row, at: At) {
@@ -287,12 +329,17 @@ function actionOf(lab: Lab, plan: RemedyPlan): Action {
   return approved(makeAction({ ...plan, id: `a${randomUUID()}`, cluster: lab.name }), keys);
 }
 
-/** Undoes an action, where that is offered, and says how that ended and what it left. */
-async function takenBack(lab: Lab, action: Action, outcome: RemedyOutcome): Promise<object | null> {
+/** Waits until the nodes are as they were: the kernel settles what a device says of its carrier up to a second later. */
+async function settled(lab: Lab, expected: Awaited<ReturnType<typeof state>>): Promise<void> {
+  await expect.poll(() => state(lab), { timeout: 10_000, interval: 500 }).toEqual(expected);
+}
+
+/** Undoes an action, where that is offered, and says how that ended. */
+async function takenBack(lab: Lab, action: Action, outcome: RemedyOutcome): Promise<readonly unknown[] | null> {
   if (outcome.undo.length === 0) return null;
   const undo = actionOf(lab, { ...action, commands: outcome.undo, undoes: action.id, verification: [] });
   const { outcome: ended, reason } = await carriedOut(lab, undo, outcome);
-  return { outcome: ended, reason, left: await state(lab) };
+  return [ended, reason];
 }
 
 /** Carries an action out as a worker does, with no more rights than a worker has; `first` is the outcome that it undoes. */

@@ -79,7 +79,7 @@ find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' -not -path /etc/r
   const texts = await Promise.all(lab.topology.nodes.map(async (node) => [node.name, await lab.sh(node.name, script)] as const));
   const rack = await lab.sh(
     'rack',
-    'ip -o link show | sed "s/^[0-9]*: //; s/@if[0-9]*//; s/ state [A-Z]*//" | sort; nft list ruleset',
+    'ip -o link show | sed "s/^[0-9]*: //; s/@if[0-9]*//; s/ state [A-Z]*//" | sort; nft -s list ruleset',
   );
   return { ...Object.fromEntries(texts), rack };
 }
