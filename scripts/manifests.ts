@@ -33,9 +33,13 @@ export function rbacManifests(): readonly { readonly path: string; readonly text
   const read = all.filter((right) => !right.isForRemedies && !right.isForAgents && right.namespace === null);
   const logs = all.filter((right) => !right.isForRemedies && right.namespace !== null);
   const exec = all.filter((right) => !right.isForRemedies && right.isForAgents);
-  const remedies = all.filter((right) => right.isForRemedies);
-  const ownRoles = remedies.length === 0 ? [] : [role('netcheck-remedies', remedies)];
-  const forRemedies = { account: 'netcheck-remediation', roles: ['netcheck-read', 'netcheck-logs', 'netcheck-exec'] };
+  const remedies = all.filter((right) => right.isForRemedies && right.namespace === null);
+  const events = all.filter((right) => right.isForRemedies && right.namespace !== null);
+  const ownRoles = [...(remedies.length === 0 ? [] : [role('netcheck-remedies', remedies)]), role('netcheck-events', events)];
+  const forRemedies = {
+    account: 'netcheck-remediation',
+    roles: ['netcheck-read', 'netcheck-logs', 'netcheck-exec', 'netcheck-events'],
+  };
   return [
     {
       path: 'deploy/base/cluster/rbac.yaml',
@@ -76,7 +80,11 @@ function page(documents: readonly string[]): string {
 }
 
 /** The namespaces that roles are confined to; the others are for the whole cluster. */
-const CONFINED: Readonly<Record<string, string>> = { 'netcheck-exec': 'netcheck-agents', 'netcheck-logs': 'kube-system' };
+const CONFINED: Readonly<Record<string, string>> = {
+  'netcheck-exec': 'netcheck-agents',
+  'netcheck-logs': 'kube-system',
+  'netcheck-events': 'default',
+};
 
 function role(name: string, all: readonly Right[]): string {
   const namespace = CONFINED[name] ?? null;

@@ -38,7 +38,7 @@ test('the smallest file gives a complete configuration with safe defaults', () =
     ops: { host: '127.0.0.1' },
     limits: { runsPerUser: 3, runsPerCluster: 20, digestsPerChannel: 5 },
     timeouts: { acceptMs: 2_000, runMs: 120_000, queuedMs: 600_000, approveMs: 900_000, startMs: 120_000, remedyMs: 120_000 },
-    remedies: { enabled: false },
+    remedies: { enabled: false, events: false },
     approvalKey: null,
   };
   expect(readConfig(minimal, environment, 'bot')).toEqual({ ok: true, value: expected });

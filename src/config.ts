@@ -124,6 +124,12 @@ export const FileConfig = z.strictObject({
         .describe(
           'The file to which the worker writes the audit before it acts, on a volume of its own. With several clusters its name has to contain {cluster}, as each has an audit of its own.',
         ),
+      events: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether an Event is written on the node when a remedy has ended, for `kubectl describe node`. One that cannot be written is logged, and stops nothing.',
+        ),
     })
     .prefault({})
     .describe('What netcheck may change, and what it needs for that.'),

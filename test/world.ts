@@ -130,6 +130,7 @@ export async function createWorld(
       diagnose: Diagnose,
       more: {
         readonly remediate?: Remediate;
+        readonly announce?: WorkerDependencies['announce'];
         readonly nodes?: readonly string[];
         readonly queues?: WorkerDependencies['queues'];
         readonly tuning?: Partial<WorkerTuning>;
@@ -145,6 +146,7 @@ export async function createWorld(
           diagnose,
           propose: plansFor,
           ...(more.remediate === undefined ? {} : { remediate: more.remediate }),
+          ...(more.announce === undefined ? {} : { announce: more.announce }),
           ...(more.queues === undefined ? {} : { queues: more.queues }),
           ...(more.nodes === undefined ? {} : { listNodes: async () => more.nodes ?? [] }),
           tuning: { ...FAST_WORKER, ...more.tuning },

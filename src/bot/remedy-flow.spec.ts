@@ -360,6 +360,44 @@ test('what cannot be audited does not happen', async () => {
   expect(ran).toEqual([]);
 });
 
+test.each([
+  ['is written', null, []],
+  ['that cannot be written is logged, and stops nothing', 'forbidden', ['warn no Event tells of an action that has ended']],
+  ['whose writing throws is logged, too', new Error('broken'), ['warn no Event tells of an action that has ended']],
+])('an Event %s', async (_name, fault, logged) => {
+  const { world: w, hands } = await start();
+  const told: string[] = [];
+  const announce = async ({ id }: Action, { outcome }: RemedyOutcome): Promise<string | null> => {
+    told.push(`${id} ${outcome}`);
+    if (fault instanceof Error) throw fault;
+    return fault;
+  };
+  const { remediate, ran } = healer();
+  const remedies = { ...w.config.remedies, events: true };
+  const worker = await w.worker(recorded('ip-forward-off'), { remediate, announce, config: { remedies } });
+  const { root, approve } = await requested(w, hands);
+  await (await hands.click(approve, bob)).said();
+  await card(w, root, (text) => text.includes('Remedy, done'), 'the outcome');
+  await worker.stop();
+  expect(told).toEqual([`${ran[0]?.id} healed`]);
+  expect(w.log.lines.filter((line) => line.includes('Event')).map((line) => line.split(' {')[0])).toEqual(logged);
+});
+
+test('no Event is written where nobody asked for it', async () => {
+  const { world: w, hands } = await start();
+  let told = 0;
+  const announce = async (): Promise<null> => {
+    told += 1;
+    return null;
+  };
+  const worker = await w.worker(recorded('ip-forward-off'), { remediate: healer().remediate, announce });
+  const { root, approve } = await requested(w, hands);
+  await (await hands.click(approve, bob)).said();
+  await card(w, root, (text) => text.includes('Remedy, done'), 'the outcome');
+  await worker.stop();
+  expect(told).toBe(0);
+});
+
 test('a remedy that is cut short has an unknown outcome: it is not repeated, and its node is checked', async () => {
   const { world: w, hands, redis } = await start();
   let ran = 0;

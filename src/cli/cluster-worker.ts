@@ -1,18 +1,22 @@
 import { createKubernetesCluster } from '../cluster/kubernetes/index.ts';
-import type { Cluster, ClusterResult } from '../cluster/port.ts';
+import type { Cluster, ClusterResult, ClusterWriter } from '../cluster/port.ts';
 import type { ClusterConfig, Config } from '../config.ts';
 import { createDiagnose } from '../diagnosis/diagnose.ts';
 import { createWorker, type WorkerProcess } from '../jobs/worker.ts';
 import type { Meter } from '../meter.ts';
 import type { QueueName } from '../model/wire/job.ts';
 import type { RemedyWriter } from '../remedies/api-host.ts';
+import { eventOf } from '../remedies/event.ts';
 import { propose } from '../remedies/propose.ts';
 import { createRemediate } from '../remedies/remediate.ts';
 import type { Log } from '../store/redis.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What a worker needs of a cluster. */
-export type WorkerCluster = Cluster & RemedyWriter;
+export type WorkerCluster = Cluster & RemedyWriter & Pick<ClusterWriter, 'writeEvent'>;
+
+/** How long the API server may take to accept an Event, in milliseconds. */
+const EVENT_MS = 5_000;
 
 /** Opens a cluster by its name and configuration. */
 export type OpenCluster = (name: string, config: ClusterConfig) => ClusterResult<WorkerCluster>;
@@ -54,6 +58,10 @@ export function createClusterWorker(
     },
     propose,
     remediate: createRemediate({ cluster }),
+    announce: async (action, outcome) => {
+      const written = await cluster.writeEvent(eventOf(action, outcome), AbortSignal.timeout(EVENT_MS));
+      return written.ok ? null : written.fault.message;
+    },
     listNodes: async (signal) => {
       const inventory = await cluster.inventory(signal);
       if (!inventory.ok) throw new Error(inventory.fault.message);

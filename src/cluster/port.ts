@@ -66,6 +66,18 @@ export type StoredObject = {
   readonly object: Readonly<Record<string, unknown>>;
 };
 
+/**
+ * What the cluster's own Events are to tell, once: an Event of that `name` is never written twice. It is about a node, or
+ * about the cluster as a whole where `node` is null. `reason` is a word in CamelCase, `message` one line.
+ */
+export type ClusterEvent = {
+  readonly name: string;
+  readonly node: { readonly name: string; readonly uid: string } | null;
+  readonly isGood: boolean;
+  readonly reason: string;
+  readonly message: string;
+};
+
 /** A right that is asked about: `subresource`, `namespace` and `name` narrow it down. */
 export type Access = {
   readonly verb: string;
@@ -97,6 +109,8 @@ export type ClusterWriter = {
     uid: string,
     signal: AbortSignal,
   ) => Promise<ClusterResult<null>>;
+  /** Writes an Event. One that is there already is a `conflict`. */
+  readonly writeEvent: (event: ClusterEvent, signal: AbortSignal) => Promise<ClusterResult<null>>;
   /** Whether the credentials in use have a right. */
   readonly canI: (access: Access, signal: AbortSignal) => Promise<ClusterResult<boolean>>;
 };

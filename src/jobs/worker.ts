@@ -77,6 +77,8 @@ export type WorkerDependencies = {
   /** What could be done about a verdict. Called once per verdict, with the evidence at hand. */
   readonly propose?: (verdict: Verdict, bundle: Bundle) => readonly RemedyPlan[];
   readonly remediate?: Remediate;
+  /** Tells the cluster itself how an action ended; resolves with what went wrong, or null. */
+  readonly announce?: (action: Action, outcome: RemedyOutcome) => Promise<string | null>;
   /** The names of the cluster's nodes, so that the bot can tell a mistyped one at once. */
   readonly listNodes?: (signal: AbortSignal) => Promise<readonly string[]>;
   readonly meter?: Meter;
@@ -99,7 +101,7 @@ type Attempt = { readonly epoch: number; readonly stop: (why: Stop) => void };
 
 /** Makes the worker of one cluster. Nothing happens before `start`. */
 export function createWorker(config: Config, dependencies: WorkerDependencies): WorkerProcess {
-  const { cluster, log, diagnose, propose, remediate, listNodes, meter = NO_METER } = dependencies;
+  const { cluster, log, diagnose, propose, remediate, announce, listNodes, meter = NO_METER } = dependencies;
   const actor = config.remedies.enabled ? remediate : undefined;
   const queues = (dependencies.queues ?? QUEUE_NAMES).filter((queue) => queue !== 'remediate' || actor !== undefined);
   const tuning = { ...TUNING, ...dependencies.tuning };
@@ -394,6 +396,10 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       if (!ended.ok) log.error({ action, standstill: ended.error, outcome }, 'an outcome came too late to be stored');
       const after = await audit.catchUp();
       if (!after.ok) log.error({ action, reason: after.error }, 'the audit file is behind');
+      if (config.remedies.events && announce !== undefined) {
+        const fault = await announce(record.action, outcome).catch(messageOf);
+        if (fault !== null) log.warn({ action, reason: fault }, 'no Event tells of an action that has ended');
+      }
     } finally {
       acting.delete(action);
     }

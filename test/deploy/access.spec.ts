@@ -19,6 +19,8 @@ import { installed } from './manifests.ts';
 const ACCOUNTS = ['netcheck-worker', 'netcheck-remediation', 'netcheck-bot', 'netcheck-agent'] as const;
 type Account = (typeof ACCOUNTS)[number];
 
+const TOLD = { node: { name: 'node-1', uid: 'uid-1' }, isGood: true, reason: 'RemedyHealed', message: 'a test' };
+
 const folder = temporaryFolder();
 const soon = (): AbortSignal => AbortSignal.timeout(5_000);
 
@@ -89,7 +91,7 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
         // Any pod's log of a namespace is one right.
         if (path.subresource === 'log') asked.add(`get ${resource}`);
         else if (path.subresource === 'exec') asked.add(`get ${resource}`).add(`create ${resource}`);
-        else if (method !== 'GET') asked.add(`${method} ${resource}`);
+        else if (method !== 'GET') asked.add(`${method === 'POST' ? 'create' : method} ${resource}`);
         else
           asked.add(
             path.name === '' ? `${searchParams.has('watch') ? 'watch' : 'list'} ${resource}` : `get ${resource}/${path.name}`,
@@ -134,6 +136,10 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
     expect(inventory.value.gaps).toEqual([]);
     const opened = await worker.openAgent('node-1', soon());
     expect(opened.ok ? 'ok' : opened.fault).toBe('ok');
+    // Only the remediation worker has more to do.
+    const isOn = installation === 'production';
+    const told = isOn && (await (await as('netcheck-remediation')).writeEvent({ name: 'netcheck.a1', ...TOLD }, soon()));
+    expect(told).toEqual(isOn && { ok: true, value: null });
     expect([...asked].toSorted()).toEqual([...new Set(rulesOf(installed(installation)))].toSorted());
   });
 
@@ -148,6 +154,18 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
       /denied request: in netcheck-agents only/,
     );
     expect(await exec('admin', 'netcheck-agents/both', 'remedy', remedy)).toMatch(/denied request: in netcheck-agents only/);
+  });
+
+  test('let nobody but the remediation worker write Events, and those only about what is in no namespace', async () => {
+    const allowed = async (account: Account, namespace?: string): ReturnType<KubernetesCluster['canI']> => {
+      const access = { verb: 'create', group: '', resource: 'events', ...(namespace === undefined ? {} : { namespace }) };
+      return (await as(account)).canI(access, soon());
+    };
+    const isOn = installation === 'production';
+    expect(await allowed('netcheck-remediation', 'default')).toEqual({ ok: true, value: isOn });
+    expect(await allowed('netcheck-remediation', 'kube-system')).toEqual({ ok: true, value: false });
+    expect(await allowed('netcheck-remediation')).toEqual({ ok: true, value: false });
+    expect(await allowed('netcheck-worker', 'default')).toEqual({ ok: true, value: false });
   });
 
   test('let nobody start anything else in the agents', async () => {

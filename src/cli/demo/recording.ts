@@ -54,6 +54,7 @@ export function createRecordedNetwork(recording: Recording, pace = 1): DemoNetwo
     read: async () => NOT_RECORDED,
     patch: async () => NOT_RECORDED,
     deletePod: async () => NOT_RECORDED,
+    writeEvent: async () => NOT_RECORDED,
   };
   return {
     title: `a recording of a lab of ${recording.broken.inventory.nodes.length} nodes`,

@@ -36,6 +36,9 @@ const TIMEOUT_MS = 15_000;
 const COLLECT = { container: 'agent', argv: ['netcheck-agent', 'collect'] } as const;
 const REMEDY = { container: 'remedy', argv: ['netcheck-agent', 'remedy'] } as const;
 
+/** Events about what is in no namespace are kept in this one. */
+const EVENTS = 'default';
+
 type Opened = Awaited<ReturnType<Cluster['openAgent']>>;
 
 const Stored = z.looseObject({ metadata: z.looseObject({ uid: z.string(), resourceVersion: z.string() }) });
@@ -134,6 +137,31 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
         const ref = { group: '', version: 'v1', resource: 'pods', ...pod };
         const call = { method: 'DELETE', path: pathOf(ref), body: { preconditions: { uid } } } as const;
         const result = await api.send(call, z.unknown(), limited(signal));
+        return result.ok ? { ok: true, value: null } : result;
+      },
+      async writeEvent({ name: event, node, isGood, reason, message }, signal) {
+        const at = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+        const body = {
+          apiVersion: 'v1',
+          kind: 'Event',
+          metadata: { name: event, namespace: EVENTS },
+          involvedObject:
+            node === null
+              ? { apiVersion: 'v1', kind: 'Namespace', name: 'kube-system' }
+              : { apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.uid },
+          type: isGood ? 'Normal' : 'Warning',
+          reason,
+          message,
+          source: { component: 'netcheck' },
+          count: 1,
+          firstTimestamp: at,
+          lastTimestamp: at,
+        };
+        const result = await api.send(
+          { method: 'POST', path: `/api/v1/namespaces/${EVENTS}/events`, body },
+          z.unknown(),
+          limited(signal),
+        );
         return result.ok ? { ok: true, value: null } : result;
       },
       async canI(access, signal) {

@@ -66,6 +66,12 @@ export const REQUESTS = [
   },
   {
     verb: 'create',
+    path: '/api/v1/namespaces/default/events',
+    isForRemedies: true,
+    why: 'tells on the node that a remedy has ended, where `remedies.events` asks for it; Events about nodes are in this namespace',
+  },
+  {
+    verb: 'create',
     path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
     isGranted: true,
     why: 'netcheck doctor asks which of these rights it has',

@@ -30,6 +30,7 @@ beforeAll(async () => {
           rules: [
             { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'patch'] },
             { apiGroups: [''], resources: ['pods'], verbs: ['delete'] },
+            { apiGroups: [''], resources: ['events'], verbs: ['create'] },
             { apiGroups: ['apps'], resources: ['daemonsets'], verbs: ['*'], resourceNames: ['kube-flannel-ds'] },
           ],
         },
@@ -108,6 +109,37 @@ test('a pod is deleted by its uid, and only that one', async () => {
   });
   expect(await cluster.deletePod(pod, made.metadata.uid ?? '', soon())).toEqual({ ok: true, value: null });
   expect(await cluster.deletePod(pod, made.metadata.uid ?? '', soon())).toMatchObject({ fault: { kind: 'not-found' } });
+});
+
+test('an Event about a node is written once, where Events about nodes belong', async () => {
+  const event = {
+    name: 'netcheck.a1',
+    node: { name: 'node-1', uid: 'uid-of-node-1' },
+    isGood: false,
+    reason: 'RemedyNotHealed',
+    message: 'netcheck set-ip-forward: it ran, and did not heal',
+  };
+  expect(await cluster.writeEvent(event, soon())).toEqual({ ok: true, value: null });
+  expect(await cluster.writeEvent(event, soon())).toMatchObject({ ok: false, fault: { kind: 'conflict' } });
+  expect(await cluster.writeEvent({ ...event, name: 'netcheck.a2', node: null, isGood: true }, soon())).toMatchObject({
+    ok: true,
+  });
+  const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+  expect(small.api.get('events', 'default', 'netcheck.a1')).toMatchObject({
+    involvedObject: { apiVersion: 'v1', kind: 'Node', name: 'node-1', uid: 'uid-of-node-1' },
+    type: 'Warning',
+    reason: 'RemedyNotHealed',
+    message: 'netcheck set-ip-forward: it ran, and did not heal',
+    source: { component: 'netcheck' },
+    count: 1,
+    firstTimestamp: time,
+    lastTimestamp: time,
+  });
+  expect(small.api.get('events', 'default', 'netcheck.a2')).toMatchObject({
+    involvedObject: { kind: 'Namespace', name: 'kube-system' },
+    type: 'Normal',
+  });
+  expect(writes).toEqual(Array.from({ length: 3 }, () => 'POST /api/v1/namespaces/default/events'));
 });
 
 test('what is not allowed is a fault that says so, and can be asked beforehand', async () => {

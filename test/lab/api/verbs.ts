@@ -130,6 +130,9 @@ export function createVerbs(options: VerbOptions): Readonly<Record<Verb, (call: 
     if (type.namespaced && namespaces !== undefined && store.get(namespaces, '', path.namespace) === undefined) {
       return notFound(namespaces, path.namespace);
     }
+    // As legacyValidateEvent in pkg/apis/core/validation/events.go has it.
+    if (type.resource === 'events' && (textAt(checked, 'involvedObject', 'namespace') || 'default') !== path.namespace)
+      return invalid(type, name, 'involvedObject.namespace', 'Invalid value: does not match event.namespace');
     const created = store.create(type, { ...checked, metadata });
     return isFailure(created) ? created : { code: 201, body: created };
   }
