@@ -233,6 +233,70 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('in a network namespace', (
     await expect(deleteFilterRule.read({ ...inNft, rule, handle }, host)).rejects.toThrow('nft could not write it back as it is');
   });
 
+  /** Rules of the chain FORWARD by their source address, as each of the three says, tells and changes them. */
+  const TOOLS = [
+    ...(['legacy', 'iptables-nft'] as const).map((system) => {
+      const tool = system === 'legacy' ? 'iptables-legacy' : system;
+      const rule = (net: number) => `-s 10.${net}.0.0/16 -j DROP`;
+      return {
+        system,
+        setUp: [[tool, '-F', 'FORWARD'], ...[1, 2, 3].map((net) => [tool, '-A', 'FORWARD', ...rule(net).split(' ')])],
+        remove: (net: number) => [tool, '-D', 'FORWARD', ...rule(net).split(' ')],
+        insert: (net: number) => [tool, '-I', 'FORWARD', '1', ...rule(net).split(' ')],
+        list: [tool, '-S', 'FORWARD'],
+        target: async () => ({ system, table: 'filter', chain: 'FORWARD', rule: `-A FORWARD ${rule(2)}`, number: '2' }) as const,
+      };
+    }),
+    {
+      system: 'nft',
+      setUp: [
+        [
+          'nft',
+          'add table inet t; add chain inet t forward { type filter hook forward priority 0; }; flush chain inet t forward',
+        ],
+        ...[1, 2, 3].map((net) => ['nft', `add rule inet t forward ip saddr 10.${net}.0.0/16 drop`]),
+      ],
+      remove: (net: number) => [
+        'sh',
+        '-c',
+        `nft delete rule inet t forward handle $(nft -a list chain inet t forward | sed -n 's,.*10.${net}.0.0/16.*handle ,,p')`,
+      ],
+      insert: (net: number) => ['nft', `insert rule inet t forward ip saddr 10.${net}.0.0/16 drop`],
+      list: ['nft', 'list', 'chain', 'inet', 't', 'forward'],
+      target: async (host: Host) => ({ system: 'nft', table: 'inet t', chain: 'forward', ...(await ruleOf(host, 1)) }) as const,
+    },
+  ];
+  const RACES = Number(process.env['NETCHECK_RACES'] ?? 10);
+
+  test.each(TOOLS)('$system: whatever else changes the chain at the same moment, no other rule is deleted', async (tool) => {
+    const { host } = await fresh();
+    const nets = async () => [...(await host.run(tool.list)).matchAll(/ 10\.(\d+)\.0\.0\/16/g)].map(([, net]) => Number(net));
+    // What happens meanwhile, and which rules are left then besides the one that is meant.
+    const changes = [
+      { commands: [tool.insert(4)], others: [4, 1, 3] },
+      { commands: [tool.remove(1)], others: [3] },
+      { commands: [tool.remove(2), tool.insert(5)], others: [5, 1, 3] },
+      { commands: [tool.remove(3), tool.insert(6), tool.insert(7)], others: [7, 6, 1] },
+    ];
+    for (let race = 0; race < RACES; race += 1) {
+      for (const argv of tool.setUp) await host.run(argv);
+      const params = await tool.target(host);
+      const change = changes[race % changes.length];
+      const act = async (): Promise<void> => {
+        // A chain that is changed while it is read cannot be read: then nothing is done.
+        const state = await deleteFilterRule.read(params, host).catch(() => ({ rules: [], at: null }));
+        if (deleteFilterRule.obsolete(params, state) !== null) return;
+        // Somebody else may have been faster: then it fails.
+        for (const argv of deleteFilterRule.commands(params)) await host.run(argv).catch(() => '');
+      };
+      const meanwhile = async (): Promise<void> => {
+        for (const argv of change?.commands ?? []) await host.run(argv).catch(() => '');
+      };
+      await Promise.all([act(), meanwhile()]);
+      expect((await nets()).filter((net) => net !== 2)).toEqual(change?.others);
+    }
+  });
+
   async function load(host: Host, text: string): Promise<void> {
     await host.run(['sh', '-ec', 'printf %s "$1" | nft -f -', 'sh', text]);
   }

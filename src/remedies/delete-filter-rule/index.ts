@@ -125,7 +125,7 @@ async function readNft(params: z.infer<typeof InNft>, host: Host): Promise<State
   const known = Chain.parse(JSON.parse(json)).nftables.flatMap(({ rule }) => rule ?? []);
   const rules = known.map(({ handle, expr, comment }) => {
     const text = lines.get(handle);
-    if (text === undefined) throw new Error(`nft lists the rule with handle ${handle} in one form and not in the other`);
+    if (text === undefined || lines.size !== known.length) throw new Error('the chain was changed while it was read');
     return { handle, text, told: ruleText(expr, comment), isWritable: isWritable(text, { expr, comment }) };
   });
   const byHandle = rules.findIndex(({ handle }) => handle === Number(params.handle));
