@@ -57,6 +57,8 @@ export type Installation = {
   readonly command: (text: string, who: Who) => Promise<CommandAnswer>;
   /** Presses a button, and returns what only that person is told. */
   readonly click: (button: TestButton, who: Who) => Promise<string>;
+  /** Presses a button that opens a form, and submits a reason there. */
+  readonly submit: (button: TestButton, reason: string, who: Who) => Promise<void>;
   /** Types a command and waits for its verdict, and for the message that shows it. */
   readonly diagnose: (text: string, who: Who) => Promise<Diagnosed>;
   /** Waits for a reply in the thread of a message. */
@@ -82,7 +84,14 @@ export type Card = {
 };
 
 /** Sets it all up and starts it. What fails half-way is taken down again. */
-export async function createInstallation({ nodes }: { readonly nodes: number }): Promise<Installation> {
+export async function createInstallation({
+  nodes,
+  access = () => ({}),
+}: {
+  readonly nodes: number;
+  /** What netcheck.yaml says under `access`, besides who may approve. */
+  readonly access?: (slack: Pick<TestSlack, 'user'>) => object;
+}): Promise<Installation> {
   const folder = mkdtempSync(join(tmpdir(), 'netcheck-all-'));
   const ends: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
   const close = async (): Promise<void> => {
@@ -112,7 +121,7 @@ export async function createInstallation({ nodes }: { readonly nodes: number }):
         slack: { port: 0, apiUrl: slack.apiUrl },
         redis: { url: server.url },
         clusters: { lab: { kubeconfig: lab.kubeconfig, context: `${lab.name}-worker` } },
-        access: { approve: { users: PEOPLE.filter((name) => name !== 'cara').map(slack.user) } },
+        access: { approve: { users: PEOPLE.filter((name) => name !== 'cara').map(slack.user) }, ...access(slack) },
         limits: { runsPerUser: 99, runsPerCluster: 99 },
         remedies: { enabled: true, publicKeyFile: 'approval.pub', auditFile: 'audit.jsonl' },
       }),
@@ -166,6 +175,13 @@ export async function createInstallation({ nodes }: { readonly nodes: number }):
       },
       command: (text, who) => answering().command(text, { user: who, channel: CHANNEL }),
       click,
+      submit: async (button, reason, who) => {
+        const before = slack.views.length;
+        await answering().click(button, { user: who, channel: CHANNEL });
+        const view = View.parse(await until(() => slack.views[before], 'the form', PATIENCE_MS));
+        const { text } = await answering().submit(view, reason, { user: who });
+        if (text !== '') throw new Error(`not submitted: ${text}`);
+      },
       diagnose: async (text, who) => {
         const answer = (await answering().command(text, { user: who, channel: CHANNEL })).text;
         const run = acceptedRun(answer);
@@ -223,6 +239,7 @@ export async function createInstallation({ nodes }: { readonly nodes: number }):
   }
 }
 
+const View = z.object({ callback_id: z.string(), private_metadata: z.string() });
 const Line = z.object({ action: z.string(), event: z.string() });
 
 /** The commands of remedies that took effect on the nodes of a lab, and a way to stop one just before. */

@@ -117,7 +117,11 @@ export async function playStory(stage: Stage, teller: Teller): Promise<StoryEnd>
     const [offer] = buttonsOf(first.root);
     if (offer === undefined) throw new Error('the verdict offers no remedy');
     await click(onCall, offer);
-    const card = await reply(first.root, (message) => buttonsOf(message).length === 2, 'the card of the remedy');
+    const card = await reply(
+      first.root,
+      (message) => buttonsOf(message).some(({ action_id }) => action_id === 'approve'),
+      'the card of the remedy',
+    );
     await settled();
     const [approve] = buttonsOf(card);
     if (approve === undefined) throw new Error('the card has no button');

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import type { TestMessage } from '../../../../test/slack.ts';
+import { type TestMessage, textOf } from '../../../../test/slack.ts';
 import { messageOf } from '../../../model/text.ts';
 import { readChannel } from '../channel.ts';
 import { CHANNEL, PEOPLE, type Stage } from '../stage.ts';
@@ -22,8 +22,19 @@ const By = z.enum(Object.values(PEOPLE));
 const Request = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('command'), by: By, text: z.string() }),
   z.strictObject({ kind: z.literal('click'), by: By, action: z.string(), value: z.string() }),
+  z.strictObject({ kind: z.literal('submit'), by: By, callback: z.string(), metadata: z.string(), text: z.string() }),
   z.strictObject({ kind: z.enum(['inject', 'heal']), fault: z.string() }),
 ]);
+
+/** What netcheck opens over the channel: a form with one input, or something to read. */
+const View = z.object({
+  callback_id: z.string().optional(),
+  private_metadata: z.string().default(''),
+  title: z.object({ text: z.string() }),
+  blocks: z.array(z.record(z.string(), z.unknown())),
+});
+const Input = z.tuple([z.object({ type: z.literal('input'), label: z.object({ text: z.string() }) })]);
+const Errors = z.object({ errors: z.object({ reason: z.string() }) });
 
 /** The page that shows the demo's channel in a browser of this machine. */
 export type Page = { readonly url: string; readonly close: () => Promise<void> };
@@ -67,7 +78,7 @@ export async function servePage(stage: Stage, port: number): Promise<Page> {
     }
   }
 
-  async function carryOut(request: z.infer<typeof Request>): Promise<string | null> {
+  async function carryOut(request: Exclude<z.infer<typeof Request>, { kind: 'click' }>): Promise<string | null> {
     const { hands, network } = stage;
     switch (request.kind) {
       case 'command': {
@@ -76,10 +87,10 @@ export async function servePage(stage: Stage, port: number): Promise<Page> {
           return 'This channel takes commands only: they begin with `/netcheck`.';
         return (await hands.command(text ?? '', { user: request.by, channel: CHANNEL })).text;
       }
-      case 'click': {
-        const button = { action_id: request.action, value: request.value };
-        const { said } = await hands.click(button, { user: request.by, channel: CHANNEL });
-        return said(WHISPER_MS).catch(() => null);
+      case 'submit': {
+        const view = { callback_id: request.callback, private_metadata: request.metadata };
+        const { text } = await hands.submit(view, request.text, { user: request.by });
+        return text === '' ? null : Errors.parse(JSON.parse(text)).errors.reason;
       }
       case 'inject':
       case 'heal': {
@@ -97,6 +108,18 @@ export async function servePage(stage: Stage, port: number): Promise<Page> {
     }
   }
 
+  /** Presses a button. What that opens is there by the time at which the click is answered. */
+  async function press({ by, action, value }: Extract<z.infer<typeof Request>, { kind: 'click' }>): Promise<PageAnswer> {
+    const { hands, slack } = stage;
+    const before = slack.views.length;
+    const { said } = await hands.click({ action_id: action, value }, { user: by, channel: CHANNEL });
+    if (slack.views.length === before) return { said: await said(WHISPER_MS).catch(() => null), form: null };
+    const { callback_id: callback, private_metadata: metadata, title, blocks } = View.parse(slack.views[before]);
+    const input = Input.safeParse(blocks);
+    if (callback === undefined || !input.success) return { said: textOf({ blocks }), form: null };
+    return { said: null, form: { title: title.text, label: input.data[0].label.text, callback, metadata } };
+  }
+
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     // Another site's page may send requests here, too: none that names this host, and none with JSON in it.
@@ -105,7 +128,8 @@ export async function servePage(stage: Stage, port: number): Promise<Page> {
       if (!/^application\/json\b/.test(request.headers['content-type'] ?? '')) return end(response, 415, 'text/plain', 'no');
       const read = Request.safeParse(await bodyOf(request));
       if (!read.success) return end(response, 400, 'text/plain', 'this page belongs to another version: load it again');
-      const said: PageAnswer = { said: await carryOut(read.data) };
+      const { data } = read;
+      const said: PageAnswer = data.kind === 'click' ? await press(data) : { said: await carryOut(data), form: null };
       return end(response, 200, 'application/json', JSON.stringify(said));
     }
     if (request.method !== 'GET') return end(response, 405, 'text/plain', 'no');

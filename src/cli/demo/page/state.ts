@@ -22,7 +22,11 @@ export type PageState = {
 export type PageRequest =
   | { readonly kind: 'command'; readonly by: string; readonly text: string }
   | { readonly kind: 'click'; readonly by: string; readonly action: string; readonly value: string }
+  | ({ readonly kind: 'submit'; readonly by: string; readonly text: string } & Pick<PageForm, 'callback' | 'metadata'>)
   | { readonly kind: 'inject' | 'heal'; readonly fault: string };
 
-/** The answer, seen only by whoever asked; null when there is nothing to say. */
-export type PageAnswer = { readonly said: string | null };
+/** A form with one input, which a click has opened. */
+export type PageForm = { readonly title: string; readonly label: string; readonly callback: string; readonly metadata: string };
+
+/** The answer, seen only by whoever asked; null when there is nothing to say, or nothing to be typed. */
+export type PageAnswer = { readonly said: string | null; readonly form: PageForm | null };

@@ -28,8 +28,12 @@ function App() {
         body: JSON.stringify(request),
       });
       if (!reply.ok) return tell(person, await reply.text());
-      const { said } = (await reply.json()) as PageAnswer;
+      const { said, form } = (await reply.json()) as PageAnswer;
       if (said !== null) tell(person, said);
+      if (form === null) return;
+      const text = window.prompt(`${form.title}\n\n${form.label}`);
+      const { callback, metadata } = form;
+      if (text !== null) await ask({ kind: 'submit', by: person, callback, metadata, text });
     } catch {
       tell(person, 'The demo does not answer: it has ended.');
     }
