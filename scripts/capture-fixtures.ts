@@ -10,6 +10,7 @@ import { Bundle } from '../src/model/bundle.ts';
 import type { Evidence } from '../src/model/evidence.ts';
 import { nearNames } from '../src/model/near-names.ts';
 import type { Probe } from '../src/model/probe.ts';
+import { messageOf } from '../src/model/text.ts';
 import type { RunRequest } from '../src/model/verdict.ts';
 import { DnsPairsOutcome, ExchangeOutcome, SendOutcome } from '../src/model/wire/agent.ts';
 import { diagnoseLab } from '../test/e2e/diagnose.ts';
@@ -30,7 +31,7 @@ const ROOT = join(import.meta.dirname, '..');
 type Placed = { readonly fault: string; readonly at: Partial<At> };
 
 /** The lists of the inventory that are left out of a case unless its check looks at them. */
-const LISTED = ['pods', 'services', 'endpoints', 'policies', 'namespaces', 'warnings'] as const;
+const LISTED = ['pods', 'services', 'endpoints', 'policies', 'namespaces', 'webhooks', 'warnings'] as const;
 type Listed = (typeof LISTED)[number];
 
 /**
@@ -79,6 +80,7 @@ const TABLE: Readonly<Record<string, Captured>> = {
       refused: `${USER_MODE} one namespace asked for 9,000 addresses again and again`,
     },
   },
+  'neighbour-table-was-full': { cases: { healthy: [], 'minutes-ago': on('neighbour-table-was-full') } },
   'bridge-netfilter-off': {
     probes: ['pod-to-service-on-node'],
     objects: ['services'],
@@ -87,6 +89,25 @@ const TABLE: Readonly<Record<string, Captured>> = {
   'kube-rules-twice': {
     objects: ['services', 'endpoints'],
     cases: { healthy: [], 'stale-first': on('kube-rules-stale'), alike: on('kube-rules-twice') },
+  },
+  'webhook-unreachable': {
+    probes: ['api-server-to-webhook', 'node-to-node', 'node-to-pod'],
+    objects: ['services', 'endpoints', 'webhooks', 'warnings'],
+    network: 'host-gw',
+    cases: {
+      healthy: [],
+      blocked: between('webhook-blocked'),
+      refused: between('webhook-refused'),
+    },
+  },
+  'webhook-failing': {
+    objects: ['services', 'endpoints', 'webhooks', 'warnings'],
+    network: 'host-gw',
+    cases: {
+      healthy: [],
+      'without-endpoints': between('webhook-without-endpoints'),
+      'call-failed': on('webhook-call-failed'),
+    },
   },
   'service-rules-stale': {
     objects: ['services', 'endpoints'],
@@ -266,7 +287,13 @@ const TABLE: Readonly<Record<string, Captured>> = {
     pods: ['kube-system'],
     cases: { healthy: [], 'local-ports': on('local-ports-overlap'), 'masquerade-agent': on('masquerade-agent-random') },
   },
-  'node-slow': { cases: { healthy: [], stolen: on('cpu-stolen'), clock: on('clock-wrong') } },
+  'node-slow': {
+    cases: { healthy: [], stolen: on('cpu-stolen'), clock: on('clock-wrong') },
+    recorded: {
+      dropped:
+        'nothing is wrong, but for the queues of `node-2`: those of a machine of its own, a user-mode Linux 6.1.176 with `netdev_max_backlog` 10, before and after a TCP stream of 20 MB between two namespaces without segmentation offload',
+    },
+  },
   'timestamps-rejected': { cases: { healthy: [], rejected: between('timestamps-rejected') } },
   'upstream-dns-fails': {
     probes: ['upstream-dns', 'pod-to-outside'],
@@ -417,7 +444,7 @@ async function captureIn(lab: Lab, names: readonly string[]): Promise<number> {
       if (captured.recorded?.[title] === undefined) rmSync(join(fixtures, title), { recursive: true });
     for (const [title, placed] of Object.entries(captured.cases)) {
       const key = JSON.stringify(placed);
-      const whole = bundles.get(key) ?? (await diagnoseWith(lab, placed));
+      const whole = bundles.get(key) ?? (await diagnoseAgain(lab, placed));
       bundles.set(key, whole);
       write(join(fixtures, title), 'bundle.json', formatted(trimmed(whole, check, captured)));
       count += 1;
@@ -425,6 +452,18 @@ async function captureIn(lab: Lab, names: readonly string[]): Promise<number> {
     write(fixtures, 'readme.md', readme(captured));
   }
   return count;
+}
+
+/** On a busy machine a probe may starve: what was not told as it should be is tried again. */
+async function diagnoseAgain(lab: Lab, placed: readonly Placed[]): Promise<Bundle> {
+  for (let left = 2; left > 0; left -= 1) {
+    try {
+      return await diagnoseWith(lab, placed);
+    } catch (error) {
+      process.stderr.write(`once more: ${messageOf(error)}\n`);
+    }
+  }
+  return diagnoseWith(lab, placed);
 }
 
 /** Runs the diagnosis with the faults in the lab; throws unless every one of them is told as it should be. */

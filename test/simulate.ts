@@ -233,6 +233,7 @@ function createInventory(nodes: readonly Node[]): Inventory {
     policies: [],
     namespaces: [],
     configs: {},
+    webhooks: [],
     warnings: [],
     logs: [],
     readAt: '',

@@ -36,6 +36,7 @@ export function emptyBundle(run: Verdict['run']): Bundle {
       policies: [],
       namespaces: [],
       configs: {},
+      webhooks: [],
       warnings: [],
       logs: [],
       readAt: '',

@@ -1,5 +1,8 @@
 import { apiServerToKubelet } from './api/api-server-to-kubelet/index.ts';
+import { apiServerToWebhook } from './api/api-server-to-webhook/index.ts';
 import { kubernetesService } from './api/kubernetes-service/index.ts';
+import { webhookFailing } from './api/webhook-failing/index.ts';
+import { webhookUnreachable } from './api/webhook-unreachable/index.ts';
 import { cloudDropsPods } from './cloud/cloud-drops-pods/index.ts';
 import { nodesDisagree } from './cluster/nodes-disagree/index.ts';
 import { clusterDns } from './dns/cluster-dns/index.ts';
@@ -38,6 +41,7 @@ import { listenQueueOverflow } from './linux/listen-queue-overflow/index.ts';
 import { mtuTooLarge } from './linux/mtu-too-large/index.ts';
 import { natPortsExhausted } from './linux/nat-ports-exhausted/index.ts';
 import { neighbourTableFull } from './linux/neighbour-table-full/index.ts';
+import { neighbourTableWasFull } from './linux/neighbour-table-was-full/index.ts';
 import { networkManagerInterferes } from './linux/network-manager-interferes/index.ts';
 import { nodeSlow } from './linux/node-slow/index.ts';
 import { podCidrOverlap } from './linux/pod-cidr-overlap/index.ts';
@@ -103,6 +107,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/listen-queue-overflow': listenQueueOverflow,
   'linux/timestamps-rejected': timestampsRejected,
   'linux/neighbour-table-full': neighbourTableFull,
+  'linux/neighbour-table-was-full': neighbourTableWasFull,
   'linux/port-ranges-overlap': portRangesOverlap,
   'linux/provider-limit-exceeded': providerLimitExceeded,
   'pods/port-not-listening': portNotListening,
@@ -131,6 +136,8 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'linux/kube-rules-twice': kubeRulesTwice,
   'linux/security-software': securitySoftware,
   'linux/service-rules-stale': serviceRulesStale,
+  'api/webhook-unreachable': webhookUnreachable,
+  'api/webhook-failing': webhookFailing,
 };
 
 /** Every kind of probe, by its folder. */
@@ -146,6 +153,7 @@ export const PROBES: Readonly<Record<string, ProbeKind>> = {
   'dns/cluster-dns': clusterDns,
   'dns/dns-pair': dnsPair,
   'api/api-server-to-kubelet': apiServerToKubelet,
+  'api/api-server-to-webhook': apiServerToWebhook,
   'api/kubernetes-service': kubernetesService,
   'dns/upstream-dns': upstreamDns,
   'egress/pod-to-outside': podToOutside,

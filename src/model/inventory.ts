@@ -198,6 +198,21 @@ export const NetworkPolicy = z.strictObject({
 });
 export type NetworkPolicy = z.infer<typeof NetworkPolicy>;
 
+/**
+ * A webhook that the API server calls before it takes in an object, from a Mutating- or ValidatingWebhookConfiguration. It is
+ * a port of a Service or the host of a URL. Where it does not answer, `Fail` refuses the request and `Ignore` lets it pass.
+ */
+export const Webhook = z.strictObject({
+  kind: z.enum(['mutating', 'validating']),
+  configuration: z.string(),
+  name: z.string(),
+  service: z.strictObject({ namespace: z.string(), name: z.string(), port: z.int() }).nullable(),
+  host: z.string().nullable(),
+  failurePolicy: z.enum(['Fail', 'Ignore']),
+  timeoutSeconds: z.number(),
+});
+export type Webhook = z.infer<typeof Webhook>;
+
 /** A recent Event of type Warning: what it is about, and how often it was seen. Times are RFC 3339. */
 export const Warning = z.strictObject({
   namespace: z.string(),
@@ -246,6 +261,7 @@ export const Inventory = z.strictObject({
   policies: z.array(NetworkPolicy),
   namespaces: z.array(z.strictObject({ name: z.string(), labels: z.record(z.string(), z.string()) })),
   configs: z.record(z.string(), z.record(z.string(), z.string())),
+  webhooks: z.array(Webhook).default([]),
   warnings: z.array(Warning).default([]),
   logs: z.array(PodLog).default([]),
   readAt: z.string().default(''),

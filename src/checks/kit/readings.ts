@@ -110,6 +110,9 @@ export const LOCAL_PORTS = {
 /** What the processors of the node did, and its clock: when it was started, and how long ago that is. */
 export const CPU_TIMES = { in: 'node', when: 'both', files: ['/proc/stat', '/proc/uptime'] } as const satisfies Reading;
 
+/** What each processor took from its queue of packets that came in, dropped from it, and had no time for. */
+export const PACKET_QUEUES = { in: 'node', when: 'both', files: ['/proc/net/softnet_stat'] } as const satisfies Reading;
+
 /** The node's memory. */
 export const MEMORY = { in: 'node', when: 'start', files: ['/proc/meminfo'] } as const satisfies Reading;
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Evidence } from '../../model/evidence.ts';
+import type { RemedyOffer } from '../../model/finding.ts';
 import { incomplete, type Parsed, parseComplete } from './check.ts';
 
 const Count = z.int().nonnegative();
@@ -38,6 +39,21 @@ export function parseNeighbourTable(evidence: Evidence): Parsed<NeighbourTable> 
       throw new Error('the limits or the counters of the table are missing');
     return { thresh2, thresh3, entries, forced, refused };
   });
+}
+
+/** The limits that a remedy sets at least, and by how much it raises those that are higher already. */
+const ENOUGH = 4096;
+const RAISE = 4;
+
+/** The remedy that makes room in the neighbour table of a node. */
+export function raiseNeighbourLimits(node: string, { thresh3 }: Pick<NeighbourTable, 'thresh3'>): RemedyOffer {
+  const next = Math.max(ENOUGH, thresh3 * RAISE);
+  const [thresh1, thresh2] = [next / RAISE, next / 2];
+  return {
+    id: 'raise-neighbour-limits',
+    node,
+    params: { thresh1: String(thresh1), thresh2: String(thresh2), thresh3: String(next) },
+  };
 }
 
 /** ATF_PERM of linux/if_arp.h: entries with this flag do not count towards the table's limits. */

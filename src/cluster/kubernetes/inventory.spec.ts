@@ -308,6 +308,7 @@ test('every object is reduced to the model, with the defaults of the API', async
       labels: name === 'labelled' ? { team: 'net' } : {},
     })),
     configs: { 'kube-system/coredns': { Corefile: '.:53 {}' }, 'kube-system/kube-proxy': {} },
+    webhooks: [],
     warnings: [],
     logs: [],
     readAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
@@ -416,6 +417,58 @@ test('of a pod: its containers with their probes and hooks, its workload, how it
       },
       { ...BARE_CONTAINER, name: 'last', preStop: { kind: 'exec', seconds: null } },
       { ...BARE_CONTAINER, name: 'setup', kind: 'init', state: 'terminated', reason: 'Completed' },
+    ],
+  });
+});
+
+test('of a webhook: whom it calls and what its failure means, never its certificate', async () => {
+  const put = (kind: string, name: string, webhooks: readonly object[]) =>
+    void small.api.put(object('admissionregistration.k8s.io/v1', kind, { name }, { webhooks }));
+  put('ValidatingWebhookConfiguration', 'policy', [
+    {
+      name: 'a.example.com',
+      clientConfig: { service: { namespace: 'policy', name: 'hook', path: '/validate' }, caBundle: 'c2VjcmV0' },
+      rules: [{ operations: ['*'] }],
+      failurePolicy: 'Ignore',
+      timeoutSeconds: 3,
+    },
+    { name: 'b.example.com', clientConfig: { service: { namespace: 'policy', name: 'hook', port: 8443 } } },
+  ]);
+  put('MutatingWebhookConfiguration', 'sidecar', [
+    { name: 'c.example.com', clientConfig: { url: 'https://hooks.example.com:8443/mutate?token=secret' } },
+  ]);
+  put('MutatingWebhookConfiguration', 'empty', []);
+  const { webhooks, gaps } = await read();
+  expect({ webhooks, gaps }).toEqual({
+    gaps: [],
+    webhooks: [
+      {
+        kind: 'mutating',
+        configuration: 'sidecar',
+        name: 'c.example.com',
+        service: null,
+        host: 'hooks.example.com:8443',
+        failurePolicy: 'Fail',
+        timeoutSeconds: 10,
+      },
+      {
+        kind: 'validating',
+        configuration: 'policy',
+        name: 'a.example.com',
+        service: { namespace: 'policy', name: 'hook', port: 443 },
+        host: null,
+        failurePolicy: 'Ignore',
+        timeoutSeconds: 3,
+      },
+      {
+        kind: 'validating',
+        configuration: 'policy',
+        name: 'b.example.com',
+        service: { namespace: 'policy', name: 'hook', port: 8443 },
+        host: null,
+        failurePolicy: 'Fail',
+        timeoutSeconds: 10,
+      },
     ],
   });
 });

@@ -12,8 +12,11 @@ import {
   ServiceObject,
   VersionObject,
   WarningObject,
+  WebhookConfigurationObject,
 } from './objects.ts';
 import { CONFIG_MAPS } from './rights.ts';
+
+const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
 
 /** Only said of the cluster, judged by nothing: no check misses it where it cannot be read. */
 const DISPENSABLE = new Set(['kube-system/kubeadm-config']);
@@ -53,24 +56,33 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
   const dnsLogs = Promise.all([nodeList, podList]).then(([listed, known]) =>
     readDnsLogs(api, known, listed.ok ? listed.value.items : [], signal),
   );
-  const [nodes, pods, told, services, slices, policies, namespaces, warnings, version, ...configs] = await Promise.all([
-    nodeList,
-    podList,
-    dnsLogs,
-    all('services', api.list('/api/v1/services', ServiceObject, signal)),
-    all('endpointslices', api.list('/apis/discovery.k8s.io/v1/endpointslices', EndpointSliceObject, signal)),
-    all('networkpolicies', api.list('/apis/networking.k8s.io/v1/networkpolicies', NetworkPolicyObject, signal)),
-    all('namespaces', api.list('/api/v1/namespaces', NamespaceObject, signal)),
-    all('events', api.list('/api/v1/events?fieldSelector=type%3DWarning', WarningObject, signal, MAX_EVENTS)),
-    api.get('/version', VersionObject, signal),
-    ...CONFIG_MAPS.map(async (key) => {
-      const [namespace, name] = key.split('/');
-      const result = await api.get(`/api/v1/namespaces/${namespace}/configmaps/${name}`, ConfigMapObject, signal);
-      if (!result.ok && result.fault.kind !== 'not-found' && !DISPENSABLE.has(key))
-        gaps.push({ what: `configmap ${key}`, reason: result.fault.message });
-      return result.ok ? ([key, result.value] as const) : null;
-    }),
-  ]);
+  const [nodes, pods, told, services, slices, policies, namespaces, mutating, validating, warnings, version, ...configs] =
+    await Promise.all([
+      nodeList,
+      podList,
+      dnsLogs,
+      all('services', api.list('/api/v1/services', ServiceObject, signal)),
+      all('endpointslices', api.list('/apis/discovery.k8s.io/v1/endpointslices', EndpointSliceObject, signal)),
+      all('networkpolicies', api.list('/apis/networking.k8s.io/v1/networkpolicies', NetworkPolicyObject, signal)),
+      all('namespaces', api.list('/api/v1/namespaces', NamespaceObject, signal)),
+      all(
+        'mutatingwebhookconfigurations',
+        api.list(`${ADMISSION}/mutatingwebhookconfigurations`, WebhookConfigurationObject, signal),
+      ),
+      all(
+        'validatingwebhookconfigurations',
+        api.list(`${ADMISSION}/validatingwebhookconfigurations`, WebhookConfigurationObject, signal),
+      ),
+      all('events', api.list('/api/v1/events?fieldSelector=type%3DWarning', WarningObject, signal, MAX_EVENTS)),
+      api.get('/version', VersionObject, signal),
+      ...CONFIG_MAPS.map(async (key) => {
+        const [namespace, name] = key.split('/');
+        const result = await api.get(`/api/v1/namespaces/${namespace}/configmaps/${name}`, ConfigMapObject, signal);
+        if (!result.ok && result.fault.kind !== 'not-found' && !DISPENSABLE.has(key))
+          gaps.push({ what: `configmap ${key}`, reason: result.fault.message });
+        return result.ok ? ([key, result.value] as const) : null;
+      }),
+    ]);
 
   if (!nodes.ok)
     return { ok: false, fault: { kind: nodes.fault.kind, message: `no nodes could be read: ${nodes.fault.message}` } };
@@ -96,6 +108,10 @@ export async function readInventory(context: InventoryContext, signal: AbortSign
       policies: [...policies],
       namespaces: [...namespaces],
       configs: Object.fromEntries(configs.filter((entry) => entry !== null)),
+      webhooks: [
+        ...mutating.flat().map((webhook) => ({ kind: 'mutating' as const, ...webhook })),
+        ...validating.flat().map((webhook) => ({ kind: 'validating' as const, ...webhook })),
+      ],
       warnings: recent(warnings, readAt),
       logs: [...told.logs],
       readAt: readAt.toISOString(),

@@ -12,6 +12,7 @@ import type {
   ProbeSpec,
   Service,
   Warning,
+  Webhook,
 } from '../../model/inventory.ts';
 
 /*
@@ -445,6 +446,35 @@ export const NetworkPolicyObject = z
       egress: types.includes('Egress') ? egress : null,
     };
   });
+
+/** Both kinds of configuration; defaults as in admissionregistration.k8s.io/v1. Of a URL its host and port are kept. */
+export const WebhookConfigurationObject = z
+  .object({
+    metadata: Metadata,
+    webhooks: z
+      .array(
+        z.object({
+          name: z.string(),
+          clientConfig: z.object({
+            service: z.object({ namespace: z.string(), name: z.string(), port: z.int().nullish() }).nullish(),
+            url: Text,
+          }),
+          failurePolicy: z.enum(['Fail', 'Ignore']).nullish(),
+          timeoutSeconds: z.number().nullish(),
+        }),
+      )
+      .nullish(),
+  })
+  .transform(({ metadata, webhooks }): readonly Omit<Webhook, 'kind'>[] =>
+    (webhooks ?? []).map(({ name, clientConfig: { service, url }, failurePolicy, timeoutSeconds }) => ({
+      configuration: metadata.name,
+      name,
+      service: service ? { namespace: service.namespace, name: service.name, port: service.port ?? 443 } : null,
+      host: url && URL.canParse(url) ? new URL(url).host : null,
+      failurePolicy: failurePolicy ?? 'Fail',
+      timeoutSeconds: timeoutSeconds ?? 10,
+    })),
+  );
 
 export const NamespaceObject = z
   .object({ metadata: Metadata })

@@ -41,6 +41,16 @@ export const REQUESTS = [
     path: '/apis/networking.k8s.io/v1/networkpolicies',
     why: 'which connections are meant to fail: those are no symptoms',
   },
+  {
+    verb: 'list',
+    path: '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
+    why: 'what the API server has to reach before it takes in an object; of each only its Service or host and what its failure means',
+  },
+  {
+    verb: 'list',
+    path: '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations',
+    why: 'likewise',
+  },
   { verb: 'list', path: '/api/v1/events', why: 'the warnings of the last hour, such as a sandbox that got no address' },
   {
     verb: 'get',

@@ -40,6 +40,8 @@ export const RESOURCES: readonly ResourceType[] = [
   type('rbac.authorization.k8s.io/v1', 'rolebindings', 'RoleBinding', true),
   type('rbac.authorization.k8s.io/v1', 'clusterroles', 'ClusterRole', false),
   type('rbac.authorization.k8s.io/v1', 'clusterrolebindings', 'ClusterRoleBinding', false),
+  type('admissionregistration.k8s.io/v1', 'mutatingwebhookconfigurations', 'MutatingWebhookConfiguration', false),
+  type('admissionregistration.k8s.io/v1', 'validatingwebhookconfigurations', 'ValidatingWebhookConfiguration', false),
   type('admissionregistration.k8s.io/v1', 'validatingadmissionpolicies', 'ValidatingAdmissionPolicy', false, [], ['status']),
   type('admissionregistration.k8s.io/v1', 'validatingadmissionpolicybindings', 'ValidatingAdmissionPolicyBinding', false),
 ];

@@ -56,7 +56,13 @@ import { hostGwPeerOffLink, hostGwRouteMissing } from './host-gw.ts';
 import { flannelBackendDiffers, proxyModeDiffers } from './kinds.ts';
 import { clockWrong, cpuStolen } from './machine.ts';
 import { networkdTookRoute, networkManagerTookRoute } from './managers.ts';
-import { addressConflict, neighboursUnresolved, staleNeighbour, staleNeighbourPermanent } from './neighbours.ts';
+import {
+  addressConflict,
+  neighboursUnresolved,
+  neighbourTableWasFull,
+  staleNeighbour,
+  staleNeighbourPermanent,
+} from './neighbours.ts';
 import { nodeLocalDns, nodeLocalDnsBypassed, nodeLocalDnsDown } from './node-local.ts';
 import {
   masqueradeExcluded,
@@ -143,6 +149,7 @@ import {
   uplinkMtuLarger,
   uplinkMtuSmaller,
 } from './uplink.ts';
+import { webhookBlocked, webhookCallFailed, webhookRefused, webhookWithoutEndpoints } from './webhooks.ts';
 import { otherNode } from './where.ts';
 
 /** Every fault that can be put into a lab, by its name. */
@@ -163,6 +170,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     staleNeighbourPermanent,
     addressConflict,
     neighboursUnresolved,
+    neighbourTableWasFull,
     pathMtuBlackHole,
     vxlanPortBlocked,
     vxlanPortBlockedOneWay,
@@ -245,6 +253,10 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     serviceRulesMissingNft,
     serviceRulesStale,
     serviceRulesStaleNft,
+    webhookBlocked,
+    webhookRefused,
+    webhookWithoutEndpoints,
+    webhookCallFailed,
     bridgeNetfilterOff,
     kubeRulesStale,
     kubeRulesTwice,

@@ -186,3 +186,26 @@ while kill -0 -- "-$scan" 2>/dev/null; do sleep 0.1; done`,
   },
   expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['neighbours-unresolved'], nodes: [] }),
 };
+
+export const neighbourTableWasFull: Fault = {
+  name: 'neighbour-table-was-full',
+  row: 'N12',
+  title: 'the kernel of a node is said to have had a full neighbour table some minutes ago',
+  placement: 'node',
+  async inject(lab, at) {
+    // The table is the whole machine's, and so is the log; a node of the lab has another one.
+    await lab.sh(
+      at.node,
+      `awk '{ printf "6,4712,%.0f,-;neighbour: arp_cache: neighbor table overflow!\\n", ($1 - 600) * 1000000 }' /proc/uptime >>/dev/kmsg`,
+    );
+    return {};
+  },
+  async prove(lab, at) {
+    const said = await lab.sh(at.node, 'cat /dev/kmsg');
+    if (!said.includes('neighbor table overflow')) throw new Error(`the log of ${at.node} must say it, and says: ${said}`);
+  },
+  async heal(lab, at) {
+    await lab.sh(at.node, ': >/dev/kmsg');
+  },
+  expects: () => ({ status: 'healthy', layer: null, codes: [], risks: ['neighbour-table-was-full'], nodes: [] }),
+};

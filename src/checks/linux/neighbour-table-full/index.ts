@@ -6,16 +6,12 @@ import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { NEIGHBOUR_TABLE, NEIGHBOURS } from '../../kit/readings.ts';
-import { type NeighbourTable, parseNeighbourTable } from '../../kit/tables.ts';
+import { type NeighbourTable, parseNeighbourTable, raiseNeighbourLimits } from '../../kit/tables.ts';
 
 type Facts = { readonly before: NeighbourTable; readonly after: NeighbourTable; readonly neighbours: readonly Neighbour[] };
 
 /** States in which the kernel has no address to send to. Source: net/neighbour.h. */
 const UNRESOLVED = new Set(['INCOMPLETE', 'FAILED', 'NONE']);
-
-/** The limits that a remedy sets at least, and by how much it raises those that are higher already. */
-const ENOUGH = 4096;
-const RAISE = 4;
 
 /** N12. Source: arp(7); neigh_alloc and neigh_forced_gc in the kernel's net/core/neighbour.c. */
 export const neighbourTableFull = defineCheck({
@@ -64,7 +60,7 @@ function full(node: string, facts: Facts, refused: number, unresolved: readonly 
     summary: `the neighbour table of ${node} is full: the kernel refused ${refused} new ${refused === 1 ? 'entry' : 'entries'} while this check ran (${after.entries} entries, at most ${after.thresh3})${waiting(unresolved)}`,
     advice: `Raise the limits as the remedy does, and find out what fills the table: ip -4 neighbour | awk '{print $NF}' | sort | uniq -c. The kernel says "neighbor table overflow!" in its log for each.`,
     evidence: [tableText(node, facts), ...unresolvedText(node, unresolved)],
-    remedy: raised(node, after),
+    remedy: raiseNeighbourLimits(node, after),
   };
 }
 
@@ -81,7 +77,7 @@ function pressure(node: string, facts: Facts, unresolved: readonly Neighbour[]):
     summary: `the neighbour table of ${node} is above its soft limit of ${after.thresh2} entries (gc_thresh2): the kernel threw entries out ${times(after.forced - before.forced)} while this check ran${waiting(unresolved)}`,
     advice: `Beyond ${after.thresh3} entries (gc_thresh3) it takes no new ones in. Raise the limits before that.`,
     evidence: [tableText(node, facts), ...unresolvedText(node, unresolved)],
-    remedy: raised(node, after),
+    remedy: raiseNeighbourLimits(node, after),
   };
 }
 
@@ -126,16 +122,6 @@ function unresolvedText(node: string, unresolved: readonly Neighbour[]): readonl
   const shown = unresolved.slice(0, 5).map(({ ip, dev, state }) => `${ip} dev ${dev} ${state}`);
   const more = unresolved.length > shown.length ? `, and ${unresolved.length - shown.length} more` : '';
   return shown.length === 0 ? [] : [{ where: node, source: NEIGHBOURS.argv.join(' '), text: `${shown.join(', ')}${more}` }];
-}
-
-function raised(node: string, { thresh3 }: NeighbourTable): NonNullable<Draft['remedy']> {
-  const next = Math.max(ENOUGH, thresh3 * RAISE);
-  const [thresh1, thresh2] = [next / RAISE, next / 2];
-  return {
-    id: 'raise-neighbour-limits',
-    node,
-    params: { thresh1: String(thresh1), thresh2: String(thresh2), thresh3: String(next) },
-  };
 }
 
 function times(count: number): string {

@@ -53,6 +53,61 @@ test.for([
   expect(findingsIn(nodeSlow, after(times(1000 + work, 10 + stolen))).map(({ code }) => code)).toEqual(codes);
 });
 
+const QUEUES = '/proc/net/softnet_stat';
+
+test('packets that came in and were dropped for want of time', () => {
+  expect(findingsIn(nodeSlow, inCase('dropped'))).toEqual([
+    {
+      ...common,
+      code: 'packets-dropped-by-cpu',
+      layer: 'L2',
+      certainty: 'suspect',
+      partial: true,
+      at: [
+        { place: 'node/node-2', point: 'dev', dir: 'in' },
+        { place: 'node/node-2', point: 'bridge' },
+      ],
+      harms: [{}],
+      summary:
+        'the kernel of node-2 dropped 312 of 16772 packets (2 %) while netcheck looked: its processors did not take them from their queues in time',
+      advice: expect.stringMatching(/netdev_max_backlog .* on node-2/),
+      evidence: [{ where: 'node-2', source: QUEUES, text: 'dropped +312, processed +16460, time_squeeze +0 during the run' }],
+    },
+  ]);
+});
+
+/** Counters of two processors, as the kernel prints them. */
+const queues = (...processors: readonly (readonly [packets: number, dropped: number, squeezed: number])[]) =>
+  processors
+    .map((counts) => `${[...counts, 0, 0].map((count) => (count >>> 0).toString(16).padStart(8, '0')).join(' ')}\n`)
+    .join('');
+
+test.for([
+  [99_900, 100, 1],
+  [99_901, 99, 0],
+  [199_800, 200, 1],
+  [199_900, 199, 0],
+] as const)('%d packets taken and %d dropped make %d findings', ([packets, dropped, count]) => {
+  const before = withReading(inCase('healthy'), QUEUES, (item) => ({ ...item, stdout: queues([1000, 70, 5], [1000, 0, 0]) }));
+  const later = withReading(
+    before,
+    `${QUEUES} @after`,
+    (item) => ({ ...item, stdout: queues([1000 + packets, 70, 6], [1000, dropped, 1]) }),
+    'node-2',
+  );
+  expect(findingsIn(nodeSlow, later)).toHaveLength(count);
+});
+
+test('a counter that ran over says nothing, and one that is cut is unknown', () => {
+  const before = withReading(inCase('healthy'), QUEUES, (item) => ({ ...item, stdout: queues([2 ** 32 - 10, 0, 0]) }));
+  const over = withReading(before, `${QUEUES} @after`, (item) => ({ ...item, stdout: queues([500, 300, 0]) }), 'node-2');
+  expect(findingsIn(nodeSlow, over)).toEqual([]);
+  const torn = withReading(over, `${QUEUES} @after`, (item) => ({ ...item, stdout: '0000404c 000' }), 'node-2');
+  expect(evaluated(nodeSlow, torn).gaps).toEqual([
+    { what: 'node-slow', where: 'node-2', reason: `cat ${QUEUES}: unreadable output (no counters of queues)` },
+  ]);
+});
+
 test('a clock that is ahead of the others', () => {
   expect(findingsIn(nodeSlow, inCase('clock'))).toEqual([
     {
