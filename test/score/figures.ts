@@ -1,3 +1,4 @@
+import { counted } from '../../src/diagnosis/words.ts';
 import { NODES } from './plan.ts';
 import { isSame, type Kind, type Planned, type Trial } from './trial.ts';
 
@@ -168,17 +169,18 @@ function placeText({ node, peer }: Trial['placed'][number]['at']): string {
 
 /**
  * All that was measured: the trials that count, those of earlier commits that were made again, and those that could not be
- * made; `command` is what the suite was told.
+ * made; `missing` what is planned and was not tried, or not made, before; `seed` is what they were drawn by.
  */
 export type Measured = {
   readonly trials: readonly Trial[];
   readonly replaced: readonly Trial[];
   readonly failed: readonly { readonly planned: Planned; readonly why: string }[];
-  readonly command: string;
+  readonly missing: readonly Planned[];
+  readonly seed: string;
 };
 
 /** The page that says how right the verdicts are. Pure. */
-export function accuracyPage({ trials, replaced, failed, command }: Measured): string {
+export function accuracyPage({ trials, replaced, failed, missing, seed }: Measured): string {
   const kinds: readonly (readonly [string, (trial: Trial) => boolean])[] = [
     ['one fault', ({ kind }) => kind === 'single'],
     ['two faults of different layers', ({ kind }) => kind === 'pair'],
@@ -195,7 +197,7 @@ export function accuracyPage({ trials, replaced, failed, command }: Measured): s
   });
   const groups = Map.groupBy(
     trials.filter(({ kind }) => kind !== 'pair'),
-    ({ network, placed }) => `${placed.map(({ name }) => name).join(' + ') || USUAL} | ${network}`,
+    ({ network, placed }) => `${nameOf(placed)} | ${network}`,
   );
   const each = [...groups]
     .toSorted(([a], [b]) => a.localeCompare(b))
@@ -211,19 +213,15 @@ export function accuracyPage({ trials, replaced, failed, command }: Measured): s
       differences(replaced),
       replaced.length === 0 ? 'No trial was made again after a change.' : 'Nothing of what was made again.',
     ],
-    [
-      'What could not be made',
-      failed.map(({ planned, why }) => `- ${placesText(planned)}: ${why}`),
-      'Every planned trial was made.',
-    ],
+    ['What was planned and not made', unmade(failed, missing), 'Every planned trial was made.'],
   ];
-  const [wrong, before, unmade] = sections.map(([title, list, none]) => `## ${title}\n\n${list.join('\n') || none}\n`);
+  const [wrong, before, notMade] = sections.map(([title, list, none]) => `## ${title}\n\n${list.join('\n') || none}\n`);
   return `# How right the verdicts are
 
-Measured by \`npm run lab:score\`${command === '' ? '' : ` (\`${command}\`)`}: ${trials.length} trials, each in a fresh lab of ${NODES} nodes ([the lab](../test/lab/readme.md)), diagnosed as the command line
-does. Every fault is put in alone, in each kind of lab that it can be in, every healthy but unusual cluster is built, and pairs
-of faults are drawn from those of different layers. Where each is put is drawn by a seed. An unmade trial is no verdict and
-does not count.
+Measured by \`npm run lab:score\`: ${counted(trials.length, 'trial')}, each in a fresh lab of ${NODES} nodes ([the lab](../test/lab/readme.md)), diagnosed as
+the command line does. Every fault is put in alone, in each kind of lab that it can be in, every healthy but unusual cluster is
+built, and pairs of faults are drawn from those of different layers; where each is put is drawn as well (seed ${seed}). A trial that
+could not be made is no verdict and does not count. Trials of several commits are told apart below.
 
 A verdict is wholly right when its status, layer, causes (code and accused node), what is located without a cause,
 the broken nodes that its scope names, the risks and what was not checked are as the fault's own file says, and nothing
@@ -246,10 +244,10 @@ ${rows.join('\n')}
 
 ${wrong}
 ${before}
-${unmade}
+${notMade}
 ## Of which commit
 
-${commitsText(trials)}
+${commitsText(trials, replaced)}
 
 ## Confusion
 
@@ -269,14 +267,34 @@ ${each.join('\n')}
 `;
 }
 
-/** How many trials are of which commit, and of all but the largest group what was put in. */
-function commitsText(trials: readonly Trial[]): string {
-  const groups = [...Map.groupBy(trials, ({ commit }) => commit)].toSorted(([, a], [, b]) => b.length - a.length);
-  return groups
-    .map(([commit, own], index) => {
-      const names = [...new Set(own.flatMap(({ placed }) => (placed.length === 0 ? [USUAL] : placed.map(({ name }) => name))))];
-      const what = index === 0 && groups.length > 1 ? 'all but what follows' : names.toSorted().join(', ');
-      return `- \`${commit}\`: ${own.length} trials${groups.length === 1 ? '' : ` (${what})`}`;
-    })
-    .join('\n');
+/** What was planned and is not among the trials. A fault cannot be proved where another one has taken what its proof needs. */
+function unmade(failed: Measured['failed'], missing: readonly Planned[]): readonly string[] {
+  const groups = Map.groupBy(missing, ({ kind, network, placed }) =>
+    kind === 'pair' ? 'pairs' : `${nameOf(placed)}${network === 'vxlan' ? '' : `, ${network}`}`,
+  );
+  return [
+    ...failed.map(({ planned, why }) => `- ${placesText(planned)}: ${why}`),
+    ...[...groups].map(([name, own]) => `- ${name}: ${counted(own.length, 'trial')}`),
+  ];
+}
+
+/** Of each commit what was tried at it, and how many of these trials count still. */
+function commitsText(trials: readonly Trial[], replaced: readonly Trial[]): string {
+  const all = [...trials, ...replaced];
+  const lines = [...Map.groupBy(all, ({ commit }) => commit)].map(([commit, own]) => {
+    const { recall, precision, whole, healthy, falseAlarms } = figuresOf(own);
+    const counting = own.filter((trial) => trials.includes(trial)).length;
+    const cells = [...[recall, precision, whole].map(shareText), `${falseAlarms} of ${healthy}`];
+    return `| \`${commit}\` | ${[own.length, counting, ...cells].join(' | ')} |`;
+  });
+  const again = [...new Set(replaced.map(({ kind, placed }) => (kind === 'pair' ? 'pairs' : nameOf(placed))))].toSorted();
+  return `| commit | trials | of these count | recall of causes | precision of causes | wholly right | false alarms |
+| --- | --- | --- | --- | --- | --- | --- |
+${lines.join('\n')}
+
+${again.length === 0 ? 'Nothing was tried again after a change.' : `Tried again at a later commit, which is the one that counts, right or wrong: ${again.join(', ')}.`}`;
+}
+
+function nameOf(placed: Trial['placed']): string {
+  return placed.map(({ name }) => name).join(' + ') || USUAL;
 }

@@ -9,7 +9,7 @@ import { openHandle } from '../lab/handle.ts';
 import { HARMLESS } from '../lab/harmless/index.ts';
 import { NetworkKind, planTopology } from '../lab/topology.ts';
 import { accuracyPage, bars, type Measured, placesText } from './figures.ts';
-import { type Layered, leftOf, NODES, pairsOf, placements, without } from './plan.ts';
+import { groupOf, type Layered, leftOf, NODES, pairsOf, placements } from './plan.ts';
 import { runTrial } from './run.ts';
 import type { Planned, Trial } from './trial.ts';
 
@@ -20,26 +20,31 @@ import type { Planned, Trial } from './trial.ts';
  */
 
 const USAGE = `usage:
-  npm run lab:score -- [--placements 5] [--pairs 100] [--healthy 10] [--seed 1] [--only NAME,NAME] [--record FILE]
+  npm run lab:score -- [--placements 5] [--pairs 100] [--healthy 3] [--unusual 2] [--seed 1] [--only NAME,NAME] [--record FILE]
       Runs the suite and writes docs/accuracy.md; with --only it runs these faults and unusual clusters alone, and prints.
       What FILE holds of the commit that is checked out is not run again.
-  npm run lab:score -- --record FILE --earlier COMMIT,COMMIT [--again NAME,NAME]
-      Has trials of earlier commits count as well, but for those of which one of these names is a part.
+  npm run lab:score -- --record FILE --earlier COMMIT,COMMIT [--again NAME,NAME] [--report]
+      Has trials of earlier commits count as well, the first before the second, but for what has been tried again since, and
+      for these names. With --report it only writes the page.
 `;
 
 const { values } = parseArgs({
   options: {
     placements: { type: 'string', default: '5' },
     pairs: { type: 'string', default: '100' },
-    healthy: { type: 'string', default: '10' },
+    healthy: { type: 'string', default: '3' },
+    unusual: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
     record: { type: 'string' },
     earlier: { type: 'string', default: '' },
     again: { type: 'string', default: '' },
+    report: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
+
+const PAGE = join(import.meta.dirname, '../../docs/accuracy.md');
 
 if (values.help) process.stdout.write(USAGE);
 else await main();
@@ -50,11 +55,8 @@ async function main(): Promise<void> {
   const { trials: done, replaced } = counted(recorded, commit);
   const trials = [...done];
   const failed: { readonly planned: Planned; readonly why: string }[] = [];
-  const redone = without(
-    replaced,
-    done.filter((trial) => trial.commit === commit),
-  );
-  const left = [...redone, ...leftOf(plan(), [...done, ...redone])];
+  const missing = leftOf(plan(), done);
+  const left = values.report ? [] : missing;
   process.stdout.write(`${trials.length} trials are there, ${left.length} are to be made at ${commit}\n`);
   for (const [index, planned] of left.entries()) {
     const made = await attempt(planned, commit);
@@ -71,10 +73,12 @@ async function main(): Promise<void> {
       wrong.length === 0 ? 'right\n' : `WRONG\n    ${[...wrong, `said: ${made.said.headline}`].join('\n    ')}\n`,
     );
   }
-  const measured: Measured = { trials, replaced, failed, command: process.argv.slice(2).join(' ') };
+  const measured: Measured = { trials, replaced, failed, missing: values.report ? missing : [], seed: values.seed };
   const page = accuracyPage(measured);
-  if (values.only === undefined) writeFileSync(join(import.meta.dirname, '../../docs/accuracy.md'), page);
-  else process.stdout.write(`\n${page}`);
+  if (values.only === undefined) {
+    writeFileSync(PAGE, page);
+    execFileSync('biome', ['format', '--write', PAGE]);
+  } else process.stdout.write(`\n${page}`);
   const reached = bars(trials);
   for (const { bar, is, reached: isReached } of reached)
     process.stdout.write(`${isReached ? 'ok    ' : 'MISSED'} ${bar}: ${is}\n`);
@@ -84,7 +88,8 @@ async function main(): Promise<void> {
 /** Every trial of the suite, or of the part of it that was asked for. */
 function plan(): readonly Planned[] {
   const only = values.only?.split(',');
-  const [perFault = 0, pairCount = 0, healthyCount = 0] = [values.placements, values.pairs, values.healthy].map(whole);
+  const { placements: each, pairs, healthy, unusual } = values;
+  const [perFault = 0, pairCount = 0, healthyCount = 0, unusualCount = 0] = [each, pairs, healthy, unusual].map(whole);
   const names = [...Object.keys(FAULTS), ...Object.keys(HARMLESS)];
   for (const name of [...(only ?? []), ...listed(values.again)]) {
     if (!names.includes(name))
@@ -101,7 +106,10 @@ function plan(): readonly Planned[] {
     ...Object.keys(HARMLESS)
       .filter((name) => only === undefined || only.includes(name))
       .flatMap((name) =>
-        Array.from({ length: perFault }, () => ({ kind: 'healthy', network: 'vxlan', placed: [{ name, at: nowhere }] }) as const),
+        Array.from(
+          { length: unusualCount },
+          () => ({ kind: 'healthy', network: 'vxlan', placed: [{ name, at: nowhere }] }) as const,
+        ),
       ),
     ...NetworkKind.options.flatMap((network) =>
       layered(network, only).flatMap((fault) =>
@@ -119,18 +127,26 @@ function plan(): readonly Planned[] {
   ];
 }
 
-/** The recorded trials that count, and those of earlier commits that are made again. */
+/**
+ * The recorded trials that count: of what was tried at several commits, those of the checked-out one, else of the first that
+ * was listed. `replaced` are the others of these commits.
+ */
 function counted(
   recorded: readonly Trial[],
   commit: string,
 ): { readonly trials: readonly Trial[]; readonly replaced: readonly Trial[] } {
-  const [earlier, again] = [listed(values.earlier), listed(values.again)];
-  const isEarlier = (trial: Trial): boolean => trial.commit !== commit && earlier.some((known) => trial.commit.startsWith(known));
-  const isAgain = ({ placed }: Trial): boolean => placed.some(({ name }) => again.includes(name));
-  return {
-    trials: recorded.filter((trial) => trial.commit === commit || (isEarlier(trial) && !isAgain(trial))),
-    replaced: recorded.filter((trial) => isEarlier(trial) && isAgain(trial)),
-  };
+  const again = listed(values.again);
+  const ofCommits = [commit, ...listed(values.earlier)].map((known) => recorded.filter((trial) => trial.commit === known));
+  const seen = new Set<string>();
+  const [trials, replaced]: [Trial[], Trial[]] = [[], []];
+  for (const [index, own] of ofCommits.entries()) {
+    const isReplaced = (trial: Trial): boolean =>
+      seen.has(groupOf(trial)) || (index > 0 && trial.placed.some(({ name }) => again.includes(name)));
+    trials.push(...own.filter((trial) => !isReplaced(trial)));
+    replaced.push(...own.filter(isReplaced));
+    for (const trial of own) seen.add(groupOf(trial));
+  }
+  return { trials, replaced };
 }
 
 /** Makes a trial, twice where it cannot be made. Returns why it could not. */

@@ -56,8 +56,6 @@ export function pairsOf(faults: readonly Layered[], count: number, seed: string)
  * as many as are missing, those first that are not among the done. Pure.
  */
 export function leftOf(planned: readonly Planned[], done: readonly Planned[]): readonly Planned[] {
-  const groupOf = ({ kind, network, placed }: Planned): string =>
-    `${kind} ${network} ${kind === 'pair' ? '' : placed.map(({ name }) => name).join()}`;
   const groups = Map.groupBy(done, groupOf);
   return [...Map.groupBy(planned, groupOf)].flatMap(([group, all]) => {
     const own = groups.get(group) ?? [];
@@ -65,8 +63,13 @@ export function leftOf(planned: readonly Planned[], done: readonly Planned[]): r
   });
 }
 
-/** Trials, without one for each of the same that has been done. Pure. */
-export function without(planned: readonly Planned[], done: readonly Planned[]): readonly Planned[] {
+/** What is measured together: a fault or an unusual cluster in one kind of lab; all pairs. */
+export function groupOf({ kind, network, placed }: Planned): string {
+  return `${kind} ${network} ${kind === 'pair' ? '' : placed.map(({ name }) => name).join()}`;
+}
+
+/** Trials, without one for each of the same that has been done. */
+function without(planned: readonly Planned[], done: readonly Planned[]): readonly Planned[] {
   const keys = done.map(keyOf);
   return planned.filter((trial) => {
     const index = keys.indexOf(keyOf(trial));

@@ -114,12 +114,16 @@ test('the page says of each trial that counts of which commit it is, what was ma
     trials: [right, located, healthy, { ...right, commit: 'b2', network: 'kubenet' }],
     replaced: [wrong],
     failed: [{ planned: { kind: 'healthy', network: 'host-gw', placed: [] }, why: 'no lab' }],
-    command: '--seed 1',
+    missing: [{ kind: 'pair', network: 'vxlan', placed: [] }],
+    seed: '1',
   });
-  expect(page).toContain('- `a1`: 3 trials (all but what follows)\n- `b2`: 1 trials (ip-forward-off)');
+  expect(page).toContain(
+    '| `a1` | 4 | 3 | 0.750 (3 of 4) | 0.500 (3 of 6) | 0.750 (3 of 4) | 0 of 1 |\n| `b2` | 1 | 1 | 1.000 (1 of 1) | 1.000 (1 of 1) | 1.000 (1 of 1) | 0 of 0 |',
+  );
+  expect(page).toContain('which is the one that counts, right or wrong: ip-forward-off.');
   expect(page).toContain('## What was wrong\n\nNothing.\n');
   expect(page).toContain('## What was wrong before\n\n- ip-forward-off on node-2 (a1): layer');
-  expect(page).toContain('## What could not be made\n\n- nothing put in, host-gw: no lab\n');
+  expect(page).toContain('## What was planned and not made\n\n- nothing put in, host-gw: no lab\n- pairs: 1 trial\n');
   expect(page).toContain('| ip-forward-off | kubenet | 1 | 1 of 1 | 1 of 1 | 1 | 1 | 1 |');
 });
 
