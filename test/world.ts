@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BotProcess, type BotTuning, createBot } from '../src/bot/bot.ts';
 import { type Config, FileConfig } from '../src/config.ts';
+import type { Remediate } from '../src/jobs/execute.ts';
 import {
   createWorker,
   type Diagnose,
-  type Remediate,
   type WorkerDependencies,
   type WorkerProcess,
   type WorkerTuning,

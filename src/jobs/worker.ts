@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, WaitingError, Worker } from 'bullmq';
@@ -8,19 +7,19 @@ import type { Config } from '../config.ts';
 import { type Meter, NO_METER } from '../meter.ts';
 import type { Bundle } from '../model/bundle.ts';
 import type { Progress } from '../model/progress.ts';
-import { type Action, canonicalJson, type RemedyOutcome, type RemedyPlan } from '../model/remedy.ts';
+import type { Action, RemedyOutcome, RemedyPlan } from '../model/remedy.ts';
 import { messageOf } from '../model/text.ts';
 import type { RunRequest, Verdict } from '../model/verdict.ts';
 import { DiagnoseJobKind, QUEUE_NAMES, type QueueName, RemediateJobKind } from '../model/wire/job.ts';
 import { unwrap } from '../model/wire/kind.ts';
 import { createActionStore } from '../store/actions.ts';
-import { auditFileOf, createAuditFile } from '../store/audit.ts';
 import { clusterKeys } from '../store/keys.ts';
 import { closeRedis, connectRedis, type Log, redisIsReady } from '../store/redis.ts';
 import { createRunStore } from '../store/runs.ts';
 import { createWorkerStore } from '../store/workers.ts';
-import { verifyApproval } from './approval.ts';
+import { execute, type Remediate } from './execute.ts';
 import { QUEUES } from './producer.ts';
+import { settled } from './settled.ts';
 
 /**
  * One diagnosis. `signal` asks it to stop; what was found by then is still a verdict, with the rest as not checked. A
@@ -30,17 +29,6 @@ export type Diagnose = (
   request: RunRequest,
   options: { readonly runId: string; readonly signal: AbortSignal; readonly onProgress: (progress: Progress) => void },
 ) => Promise<{ readonly verdict: Verdict; readonly bundle: Bundle } | { readonly refusal: string }>;
-
-/** Runs an approved action to its end: re-checks, acts, verifies. `onStep` says in a few words what it is doing. */
-export type Remediate = (
-  action: Action,
-  options: {
-    readonly signal: AbortSignal;
-    readonly onStep: (step: string) => void;
-    /** The states around an action with the same remedy and parameters that acted through the API; null for any other. */
-    readonly recall: (id: string) => Promise<RemedyOutcome['states'] | null>;
-  },
-) => Promise<RemedyOutcome>;
 
 /** How often and how long, in milliseconds. The defaults make a run go on elsewhere within 25 s of a worker's death. */
 export type WorkerTuning = {
@@ -306,7 +294,19 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       QUEUES.remediate,
       async (job: Job) => {
         const read = unwrap(RemediateJobKind, `job ${job.id ?? ''}`, job.data);
-        if (read.ok) await execute(redis, act, read.value.action);
+        if (read.ok)
+          await execute(read.value.action, {
+            config,
+            cluster,
+            redis,
+            worker: id,
+            remediate: act,
+            stopMs: tuning.stopMs,
+            log,
+            meter,
+            acting,
+            announce,
+          });
         else log.error({ fault: read.error }, 'a job that cannot be read was dropped');
       },
       {
@@ -329,80 +329,6 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       void settleQuietly(createActionStore(redis, cluster).lose(read.value.action));
     });
     return worker;
-  }
-
-  async function execute(redis: Redis, act: Remediate, action: string): Promise<void> {
-    const actions = createActionStore(redis, cluster);
-    const read = await actions.get(action);
-    if (!read.ok || read.value === null) {
-      log.error({ action, fault: read.ok ? 'gone' : read.error }, 'an action that cannot be read was not run');
-      return;
-    }
-    const record = read.value;
-    const { publicKeyFile, auditFile } = config.remedies;
-    if (publicKeyFile === undefined || auditFile === undefined) {
-      await actions.refuse(action, 'this worker is not configured for remedies');
-      return;
-    }
-    const approval = verifyApproval(record, {
-      cluster,
-      publicKey: await readFile(publicKeyFile, 'utf8'),
-      now: await actions.now(),
-      access: config.access,
-    });
-    if (!approval.ok) {
-      log.error({ action, reason: approval.error }, 'an action was refused');
-      await actions.refuse(action, approval.error);
-      return;
-    }
-    const started = await actions.start(action, id);
-    if (!started.ok) {
-      log.warn({ action, standstill: started.error }, 'an action was not started');
-      return;
-    }
-    acting.add(action);
-    try {
-      const audit = createAuditFile(auditFileOf(auditFile, cluster), redis, cluster);
-      const written = await audit.catchUp();
-      if (!written.ok) {
-        log.error({ action, reason: written.error }, 'what cannot be audited does not happen');
-        await actions.refuse(action, `what cannot be audited does not happen: ${written.error}`);
-        return;
-      }
-      const abort = AbortSignal.timeout(config.timeouts.remedyMs);
-      const result = await settled(
-        act(record.action, {
-          signal: abort,
-          onStep: (step) => void settleQuietly(actions.note(action, step)),
-          recall: async (of) => {
-            const other = await actions.get(of);
-            if (!other.ok || other.value === null) return null;
-            const [{ remedy, params }, { action: mine }] = [other.value.action, record];
-            const isSame = canonicalJson([remedy, params]) === canonicalJson([mine.remedy, mine.params]);
-            return isSame ? (other.value.outcome?.states ?? null) : null;
-          },
-        }),
-        abort,
-        tuning.stopMs,
-      );
-      if (result.kind === 'error')
-        log.error({ action, error: messageOf(result.error), stack: stackOf(result.error) }, 'a remedy threw');
-      const outcome =
-        result.kind === 'value'
-          ? result.value
-          : unknownOutcome(result.kind === 'error' ? 'it was cut short by an internal error' : 'it did not report back in time');
-      meter.remedy(cluster, record.action.remedy, outcome.outcome);
-      const ended = await actions.end(action, outcome);
-      if (!ended.ok) log.error({ action, standstill: ended.error, outcome }, 'an outcome came too late to be stored');
-      const after = await audit.catchUp();
-      if (!after.ok) log.error({ action, reason: after.error }, 'the audit file is behind');
-      if (config.remedies.events && announce !== undefined) {
-        const fault = await announce(record.action, outcome).catch(messageOf);
-        if (fault !== null) log.warn({ action, reason: fault }, 'no Event tells of an action that has ended');
-      }
-    } finally {
-      acting.delete(action);
-    }
   }
 
   async function settleQuietly(work: Promise<unknown>): Promise<void> {
@@ -449,33 +375,6 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
   };
 }
 
-type Settled<T> =
-  | { readonly kind: 'value'; readonly value: T }
-  | { readonly kind: 'error'; readonly error: unknown }
-  | { readonly kind: 'hanging' };
-
-/** How a promise ended, or that it still hangs so many milliseconds after it was told to stop. */
-async function settled<T>(work: Promise<T>, signal: AbortSignal, graceMs: number): Promise<Settled<T>> {
-  const finished = work.then(
-    (value): Settled<T> => ({ kind: 'value', value }),
-    (error: unknown): Settled<T> => ({ kind: 'error', error }),
-  );
-  const done = new AbortController();
-  const hanging = (async (): Promise<Settled<T>> => {
-    const aborted = Promise.withResolvers<void>();
-    if (signal.aborted) aborted.resolve();
-    else signal.addEventListener('abort', () => aborted.resolve(), { once: true, signal: done.signal });
-    await aborted.promise;
-    await delay(graceMs, undefined, { signal: done.signal }).catch(() => undefined);
-    return { kind: 'hanging' };
-  })();
-  try {
-    return await Promise.race([finished, hanging]);
-  } finally {
-    done.abort();
-  }
-}
-
 /** Passes progress on, and tells the meter how long each phase took, when the next one begins. */
 function timed(report: (progress: Progress) => void, cluster: string, meter: Meter): (progress: Progress) => void {
   let current: { readonly phase: Progress['phase']; readonly since: number } | null = null;
@@ -516,10 +415,6 @@ function createReporter(write: (progress: Progress) => Promise<void>, everyMs: n
       await writing;
     },
   };
-}
-
-function unknownOutcome(reason: string): RemedyOutcome {
-  return { outcome: 'outcome-unknown', reason, before: [], after: [], verified: [], undo: [] };
 }
 
 function stackOf(error: unknown): string {

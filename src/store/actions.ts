@@ -311,10 +311,10 @@ export function createActionStore(redis: Redis, cluster: string) {
         detail: { outcome: outcome.outcome, reason: outcome.reason ?? '' },
       })),
 
-    /** Refuses an approved action before anything was done for it. */
-    refuse: (id: string, reason: string): Promise<Result<ActionState, Standstill>> =>
+    /** Refuses an action before anything was done for it: an approved one, or, for whoever started it, a started one. */
+    refuse: (id: string, from: 'approved' | 'started', reason: string): Promise<Result<ActionState, Standstill>> =>
       moveById(id, () => ({
-        from: ['approved', 'started'],
+        from: [from],
         to: 'failed',
         set: { reason },
         actor: null,

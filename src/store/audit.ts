@@ -117,6 +117,8 @@ export type AuditFile = {
   readonly catchUp: () => Promise<Result<{ readonly lines: number }, string>>;
   /** All complete lines of the file. */
   readonly lines: () => Promise<string[]>;
+  /** What the file says of one action, oldest first. */
+  readonly eventsOf: (action: string) => Promise<AuditEntry['event'][]>;
 };
 
 /** The audit file of a cluster: every cluster has a chain, and so a file, of its own. */
@@ -166,6 +168,11 @@ export function createAuditFile(path: string, redis: Redis, cluster: string): Au
     return ok({ lines: present.length + missing.length });
   }
 
+  async function lines(): Promise<string[]> {
+    const text = await read();
+    return linesOf(text.slice(0, text.lastIndexOf('\n') + 1));
+  }
+
   return {
     catchUp: () => {
       const next = last.then(async () => {
@@ -178,10 +185,12 @@ export function createAuditFile(path: string, redis: Redis, cluster: string): Au
       last = next;
       return next;
     },
-    lines: async () => {
-      const text = await read();
-      return linesOf(text.slice(0, text.lastIndexOf('\n') + 1));
-    },
+    lines,
+    eventsOf: async (action) =>
+      (await lines())
+        .flatMap((line) => readLine(line) ?? [])
+        .filter((entry) => entry.action === action)
+        .map(({ event }) => event),
   };
 }
 
