@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
  * Tests that measure real networks: whatever runs beside them takes the CPU that their probes need. Two labs run at once,
  * and a test that the machine was too busy for is done once more; a verdict that is wrong is wrong twice.
  */
-const NETWORKS = ['test/e2e/**/*.spec.ts', 'test/lab/faults/**/*.spec.ts'];
+const NETWORKS = ['test/e2e/**/*.spec.ts', 'test/lab/faults/**/*.spec.ts', 'test/promises/stopped.spec.ts'];
 
 export default defineConfig({
   test: {

@@ -1,54 +1,73 @@
 import { expect, test } from 'vitest';
+import { count, proves } from '../promises/counts.ts';
 import { killBots, killRedis, killRemedies, killWorkers } from './deaths.ts';
 
-const scale = Number(process.env['NETCHECK_CHAOS_SCALE'] ?? 1);
 const clean = { missing: [], doubleRoots: [], doubleReplies: [], missingReplies: [] };
 
-test(
-  'a bot that is killed at any moment loses nothing and says nothing twice',
-  async () => {
-    const result = await killBots({ runs: 24 * scale, kills: 5 * scale, seed: 11 });
-    expect(result).toMatchObject(clean);
-    expect(result.accepted).toBeGreaterThan(10);
-  },
-  240_000 * scale,
-);
+const bots = { runs: count(24, 1_000), kills: count(5, 200) };
+test('a bot that is killed at any moment loses nothing and says nothing twice', { timeout: 240_000 + bots.runs * 5_000 }, async ({
+  task,
+}) => {
+  const result = await killBots({ ...bots, seed: 11 });
+  expect(result).toMatchObject(clean);
+  expect(result.accepted).toBeGreaterThan(10);
+  proves(task, 1, `${bots.kills} kills of the bot, ${result.accepted} of ${bots.runs} commands accepted, 0 missing`);
+});
 
-test(
-  'a run whose worker is killed goes on elsewhere, with one verdict',
-  async () => {
-    const { tally, recoveryMs } = await killWorkers({ times: 3 * scale, how: 'kill', seed: 3 });
-    expect(tally).toEqual({ ...clean, accepted: 3 * scale });
-    expect(recoveryMs.length).toBe(3 * scale);
-  },
-  120_000 * scale,
-);
+const kills = count(3, 500);
+test('a run whose worker is killed goes on elsewhere, with one verdict', { timeout: 120_000 + kills * 20_000 }, async ({
+  task,
+}) => {
+  const { tally, recoveryMs } = await killWorkers({ times: kills, how: 'kill', seed: 3 });
+  expect(tally).toEqual({ ...clean, accepted: kills });
+  expect(recoveryMs.length).toBe(kills);
+  proves(task, 3, `${kills} workers killed, 0 duplicates`);
+});
 
-test(
-  'a worker that is stopped and goes on later does not add a second verdict',
-  async () => {
-    const { tally } = await killWorkers({ times: 2 * scale, how: 'stop and continue', seed: 4 });
-    expect(tally).toEqual({ ...clean, accepted: 2 * scale });
-  },
-  120_000 * scale,
-);
+const halts = count(2, 100);
+test('a worker that is stopped and goes on later does not add a second verdict', { timeout: 120_000 + halts * 20_000 }, async ({
+  task,
+}) => {
+  const { tally } = await killWorkers({ times: halts, how: 'stop and continue', seed: 4 });
+  expect(tally).toEqual({ ...clean, accepted: halts });
+  proves(task, 3, `${halts} workers stopped and continued, 0 duplicates`);
+});
 
-test.each(['kill', 'freeze'] as const)(
+const deaths = count(1, 20);
+test('with the times that netcheck runs with a worker that dies costs seconds', { timeout: 60_000 + deaths * 60_000 }, async ({
+  task,
+}) => {
+  const { tally, recoveryMs } = await killWorkers({
+    times: deaths,
+    how: 'kill',
+    seed: 8,
+    tuning: { lockMs: 10_000, stalledMs: 5_000 },
+  });
+  expect(tally).toEqual({ ...clean, accepted: deaths });
+  const longest = Math.max(...recoveryMs);
+  expect(longest).toBeLessThan(25_000);
+  proves(task, 3, `${deaths} with the real times, recovered within ${Math.round(longest / 1000)} s`);
+});
+
+const outages = { runs: count(40, 5_000), kills: count(3, 100) };
+test.for(['kill', 'freeze'] as const)(
   'whatever was accepted is answered, although Redis goes away: %s',
-  async (how) => {
-    const result = await killRedis({ runs: 40 * scale, kills: 3 * scale, how, awayMs: 700, seed: 5 });
+  { timeout: 240_000 + outages.runs * 1_000 },
+  async (how, { task }) => {
+    const result = await killRedis({ ...outages, how, awayMs: 700, seed: 5 });
     expect(result).toMatchObject(clean);
-    expect(result.accepted).toBeGreaterThan(10 * scale);
+    expect(result.accepted).toBeGreaterThanOrEqual(outages.runs);
+    for (const promise of [1, 4])
+      proves(task, promise, `${result.accepted} accepted commands, Redis away ${outages.kills} times (${how}), 0 missing`);
   },
-  240_000 * scale,
 );
 
-test(
-  'a remedy whose worker is killed at any moment runs at most once, and its end is told as it is known',
-  async () => {
-    const { twice, untrue, ended } = await killRemedies({ times: 4 * scale, seed: 6 });
-    expect([twice, untrue]).toEqual([[], []]);
-    expect(ended.done + ended.unknown + ended.notRun).toBe(4 * scale);
-  },
-  240_000 * scale,
-);
+const crashes = count(4, 50);
+test('a remedy whose worker is killed at any moment runs at most once, and its end is told as it is known', {
+  timeout: 240_000 + crashes * 20_000,
+}, async ({ task }) => {
+  const { twice, untrue, ended } = await killRemedies({ times: crashes, seed: 6 });
+  expect([twice, untrue]).toEqual([[], []]);
+  expect(ended.done + ended.unknown + ended.notRun).toBe(crashes);
+  proves(task, 7, `${crashes} workers killed while they carried a remedy out, 0 ran twice`);
+});

@@ -1,13 +1,15 @@
 import { expect, test } from 'vitest';
+import { count, proves } from '../promises/counts.ts';
 import { deliverUnder, FAULTS, type FaultName } from './delivery.ts';
 
-const runs = Number(process.env['NETCHECK_CHAOS_RUNS'] ?? 12);
+const runs = count(12, 1_000);
 const clean = { accepted: runs, missing: [], doubleRoots: [], doubleReplies: [], missingReplies: [] };
 
-test.each(Object.keys(FAULTS) as FaultName[])(
+test.for(Object.keys(FAULTS) as FaultName[])(
   'no verdict is lost and none shows twice: %s',
-  async (fault) => {
+  { timeout: 120_000 + runs * 1_000 },
+  async (fault, { task }) => {
     expect(await deliverUnder(fault, { runs, channels: 4, share: 0.25, seed: 7 })).toEqual(clean);
+    proves(task, 2, `${runs} runs with ${fault}, 0 lost, 0 twice`);
   },
-  120_000 + runs * 500,
 );

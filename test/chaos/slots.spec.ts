@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
+import { count } from '../promises/counts.ts';
 import { killBotsOverSlots } from './slots.ts';
 
 /** A thousand slots take about four minutes. */
-const slots = Number(process.env['NETCHECK_CHAOS_SLOTS'] ?? 40);
+const slots = count(40, 1_000);
 
 test(
   'every slot has one digest, although the two bots are killed at any moment',
