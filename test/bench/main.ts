@@ -8,6 +8,7 @@ const USAGE = `usage:
   npm run -s bench -- triage [--nodes 6]    a diagnosis against the operators' own loops, healthy and with a node cut off
   npm run -s bench -- node [--nodes 6]      what a run costs one node: processor time, and how long its exec lasts
   npm run -s bench -- ack [--concurrent 100] [--bursts 20]    how fast a slash command is acknowledged
+  npm run -s bench -- fresh [--test]        the demo, and npm test, in a bare clone with an empty npm cache: time and download
 `;
 
 const { positionals, values } = parseArgs({
@@ -16,6 +17,7 @@ const { positionals, values } = parseArgs({
     nodes: { type: 'string', default: '6' },
     concurrent: { type: 'string', default: '100' },
     bursts: { type: 'string', default: '20' },
+    test: { type: 'boolean', default: false },
   },
 });
 
@@ -38,6 +40,11 @@ switch (positionals[0]) {
     process.stdout.write(
       `| ${commands} | ${concurrent} | ${accepted} | ${p50Ms.toFixed(0)} | ${p99Ms.toFixed(0)} | ${maxMs.toFixed(0)} |\n`,
     );
+    break;
+  }
+  case 'fresh': {
+    const { benchFresh } = await import('./fresh.ts');
+    process.stdout.write(await benchFresh(values.test));
     break;
   }
   default:
