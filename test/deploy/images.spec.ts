@@ -88,9 +88,7 @@ test('the agent has exactly the tools that the catalogue, the agent and the reme
     .flatMap((collect) => Object.values(collect))
     .flatMap((reading) => ('argv' in reading ? [reading.argv[0]] : []));
   // What the agent and the remedies start: whatever is the first word of an argument vector and the name of a tool.
-  const sources = globSync(['src/agent/*.ts', 'src/remedies/*/index.ts'], { cwd: ROOT }).filter(
-    (name) => !name.endsWith('.spec.ts'),
-  );
+  const sources = globSync(['src/agent/*.ts', 'src/remedies/*/*.ts'], { cwd: ROOT }).filter((name) => !name.endsWith('.spec.ts'));
   const words = sources.flatMap((source) => [
     ...read(source).matchAll(/(?:\[(?:\.\.\.\w+, )?|spawn\()'([a-z][a-z0-9-]*)'(?=[,\]])/g),
   ]);
