@@ -118,6 +118,7 @@ export async function requestUndo(grant: Grant<'request'>, id: string, options: 
     undoes: action.id,
     finding,
     verification: [],
+    ...(action.timeoutMs === undefined ? {} : { timeoutMs: action.timeoutMs }),
   };
   return ask(grant, action.run, plan, options);
 }

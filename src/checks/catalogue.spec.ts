@@ -28,7 +28,7 @@ const CHECK_HEADINGS = ['Why it happens', 'How it looks to users', 'False positi
 const PROBE_HEADINGS = ['What a failure says', 'False positives', 'Source'];
 
 /** Remedies that findings offer and that are still to be built; the verdict names them, no button does. */
-const REMEDIES_TO_COME = new Set(['restart-kube-proxy']);
+const REMEDIES_TO_COME = new Set<string>([]);
 
 /** Codes that no lab can bring about, with the reason. */
 const WITHOUT_LAB_FAULT: Readonly<Record<string, string>> = {

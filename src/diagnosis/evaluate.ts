@@ -80,7 +80,7 @@ export function parseNode<F>(
 }
 
 function complete(check: Check, draft: Draft): Finding {
-  const { advice, remedy, ...rest } = draft;
+  const { advice, remedy, moreRemedies, ...rest } = draft;
   return {
     check: check.id,
     layer: check.layer,
@@ -91,5 +91,6 @@ function complete(check: Check, draft: Draft): Finding {
     ...rest,
     ...(advice === undefined ? {} : { advice }),
     ...(remedy === undefined ? {} : { remedy }),
+    ...(moreRemedies === undefined ? {} : { moreRemedies }),
   };
 }

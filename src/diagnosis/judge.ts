@@ -136,7 +136,7 @@ function compose(
 }
 
 function shown(
-  { check, code, layer, entity, severity, summary, advice, evidence, remedy }: Finding,
+  { check, code, layer, entity, severity, summary, advice, evidence, remedy, moreRemedies }: Finding,
   explains: readonly Judged[],
 ): VerdictFinding {
   return {
@@ -150,6 +150,7 @@ function shown(
     evidence,
     explains: explains.map(({ probe }) => probe.id),
     ...(remedy === undefined ? {} : { remedy }),
+    ...(moreRemedies === undefined ? {} : { moreRemedies }),
   };
 }
 

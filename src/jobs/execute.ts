@@ -87,7 +87,7 @@ export async function execute(action: string, options: ExecuteOptions): Promise<
       await actions.refuse(action, 'started', `what cannot be audited does not happen: ${unaudited}`);
       return;
     }
-    const abort = AbortSignal.timeout(config.timeouts.remedyMs);
+    const abort = AbortSignal.timeout(Math.max(config.timeouts.remedyMs, record.action.timeoutMs ?? 0));
     const result = await settled(
       remediate(record.action, {
         signal: abort,

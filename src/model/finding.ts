@@ -27,7 +27,8 @@ export type Severity = z.infer<typeof Severity>;
  * harms there (both empty for what harms no packet by itself). `partial` is true when only some of those packets are
  * lost, and `flows` when some connections are lost whole, with every packet of theirs, and others not at all. `certainty`
  * is `suspect` when the state that was read makes the harm possible but does not prove it, and `inferred` when it follows
- * from how the probes ended: it is told only where no state that was read explains them.
+ * from how the probes ended: it is told only where no state that was read explains them. `remedy` is the one to prefer,
+ * `moreRemedies` are others.
  */
 export const Finding = z.strictObject({
   code: z.string(),
@@ -43,5 +44,6 @@ export const Finding = z.strictObject({
   advice: z.string().optional(),
   evidence: z.array(Citation),
   remedy: RemedyOffer.optional(),
+  moreRemedies: z.array(RemedyOffer).min(1).optional(),
 });
 export type Finding = z.infer<typeof Finding>;

@@ -14,7 +14,8 @@ export type RiskClass = z.infer<typeof RiskClass>;
 /**
  * What a remedy would do about one finding, as its plan says it before anybody asked for it. `commands` are the exact
  * argument vectors, in order, as they will run on the target node, or the requests as they go to the Kubernetes API;
- * `onFailure` runs when one of them fails.
+ * `onFailure` runs when one of them fails. `diff` shows what they change. `timeoutMs` is how long it may
+ * take, where that is longer than usual.
  * `target.node` is null, and its uid empty, where a remedy changes the cluster as a whole. `undoes` is the action whose
  * prior state this plan brings back. `undo` says how the prior state is restored, or is
  * null where that is not possible, and then `irreversible` says why. `verification` lists the probes
@@ -26,12 +27,14 @@ export const RemedyPlan = z.strictObject({
   target: z.strictObject({ node: z.string().min(1).nullable(), uid: z.string() }),
   params: z.record(z.string(), z.string()),
   commands: z.array(z.array(z.string()).min(1)).min(1),
+  diff: z.string().optional(),
   onFailure: z.array(z.array(z.string()).min(1)).optional(),
   risk: z.string(),
   riskClass: RiskClass,
   irreversible: z.string().optional(),
   undo: z.string().nullable(),
   undoes: z.string().optional(),
+  timeoutMs: z.int().optional(),
   finding: z.strictObject({ code: z.string(), summary: z.string(), evidence: z.array(Citation) }),
   verification: z.array(z.strictObject({ probe: z.string(), before: ProbeReading })),
 });

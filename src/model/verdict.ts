@@ -45,6 +45,7 @@ export const VerdictFinding = z.strictObject({
   evidence: z.array(Citation),
   explains: z.array(z.string()),
   remedy: RemedyOffer.optional(),
+  moreRemedies: z.array(RemedyOffer).min(1).optional(),
 });
 export type VerdictFinding = z.infer<typeof VerdictFinding>;
 

@@ -31,6 +31,11 @@ export const apiCommands = {
   ],
 } as const;
 
+/** The path of a ConfigMap in the API. */
+export function configMapPath(namespace: string, name: string): string {
+  return `/api/v1/namespaces/${namespace}/configmaps/${name}`;
+}
+
 /** The path of a pod in the API. */
 export function podPath(namespace: string, name: string): string {
   return `/api/v1/namespaces/${namespace}/pods/${name}`;

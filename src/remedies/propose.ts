@@ -1,5 +1,5 @@
 import type { Bundle } from '../model/bundle.ts';
-import type { Citation } from '../model/finding.ts';
+import type { Citation, RemedyOffer } from '../model/finding.ts';
 import { canonicalJson, type ProbeReading, type RemedyPlan } from '../model/remedy.ts';
 import type { Verdict, VerdictFinding } from '../model/verdict.ts';
 import { REMEDIES } from './index.ts';
@@ -8,25 +8,35 @@ import type { AnyRemedy } from './remedy.ts';
 /** Probes that are run again after a remedy: all that the finding explains, or this many of them, evenly picked. */
 const MAX_VERIFICATION = 120;
 
+/** How long what goes from node to node may take, in milliseconds; as long as `WAIT` waits for each. */
+const SLOW_MS = { start: 60_000, perNode: 100_000 };
+
 /**
- * What could be done about a verdict: a plan for each cause, then for each risk, that offers a remedy which exists. What is
- * told for information only (a rule that keeps out pings) is left as it is. What several findings offer alike is there once,
- * for the first of them. Pure.
+ * What could be done about a verdict: a plan for each remedy that exists, of those that causes offer, then of those that
+ * risks do. What is told for information only (a rule that keeps out pings) is left as it is. What several findings offer
+ * alike is there once, for the first of them, and verified by what all of them explain. Pure.
  */
 export function propose(verdict: Verdict, bundle: Bundle): readonly RemedyPlan[] {
   const risks = verdict.risks.filter(({ severity }) => severity !== 'info');
-  const plans = [...verdict.causes, ...risks].flatMap((finding) => planOf(finding, verdict, bundle));
-  const byAct = Map.groupBy(plans, ({ remedy, target, params }) => canonicalJson([remedy, target.node, params]));
-  return [...byAct.values()].flatMap(([first]) => first ?? []);
+  const offers = [...verdict.causes, ...risks].flatMap((finding) =>
+    [finding.remedy, ...(finding.moreRemedies ?? [])].flatMap((offer) => (offer === undefined ? [] : [{ finding, offer }])),
+  );
+  const byAct = Map.groupBy(offers, ({ offer }) => canonicalJson(offer));
+  return [...byAct.values()].flatMap((same) => {
+    const [first] = same;
+    const explains = [...new Set(same.flatMap(({ finding }) => finding.explains))];
+    return first === undefined ? [] : planOf({ ...first.finding, explains }, first.offer, verdict, bundle);
+  });
 }
 
 function planOf(
-  { code, summary, evidence, explains, remedy: offer }: VerdictFinding,
+  { code, summary, evidence, explains }: VerdictFinding,
+  offer: RemedyOffer,
   verdict: Verdict,
   bundle: Bundle,
 ): readonly RemedyPlan[] {
-  const remedy = offer === undefined ? undefined : REMEDIES[offer.id];
-  if (offer === undefined || remedy === undefined) return [];
+  const remedy = REMEDIES[offer.id];
+  if (remedy === undefined) return [];
   const node = bundle.inventory.nodes.find(({ name }) => name === offer.node);
   if (node === undefined && offer.node !== null) return [];
   const params = remedy.params.safeParse(offer.params);
@@ -38,11 +48,13 @@ function planOf(
       target: { node: offer.node, uid: node?.uid ?? '' },
       params: offer.params,
       commands: remedy.commands(params.data).map((argv) => [...argv]),
+      ...(remedy.diff === undefined ? {} : { diff: remedy.diff(params.data) }),
       ...(remedy.onFailure === undefined ? {} : { onFailure: remedy.onFailure(params.data).map((argv) => [...argv]) }),
       risk: riskOf(remedy, evidence),
       riskClass: remedy.riskClass,
       ...(remedy.irreversible === undefined ? {} : { irreversible: remedy.irreversible }),
       undo: remedy.undo,
+      ...(remedy.isSlow === true ? { timeoutMs: SLOW_MS.start + SLOW_MS.perNode * bundle.inventory.nodes.length } : {}),
       finding: { code, summary, evidence },
       verification: picked(repeatable(explains, bundle)).map((probe) => ({ probe, before: readingOf(probe, verdict) })),
     },

@@ -38,6 +38,8 @@ export type Remedy<P, S> = {
    * cluster treats traffic. `high`: can interrupt traffic that works.
    */
   readonly riskClass: RiskClass;
+  /** Whether it goes from node to node, so that it may take minutes. */
+  readonly isSlow?: true;
   /** How the prior state comes back; null where it cannot, and then `irreversible` says why. */
   readonly undo: string | null;
   readonly irreversible?: string;
@@ -45,6 +47,8 @@ export type Remedy<P, S> = {
   readonly state: z.ZodType<S>;
   /** The exact commands, in order. */
   readonly commands: (params: P) => readonly (readonly string[])[];
+  /** What the commands change, as diff(1) shows it, for what is not plain from the commands. */
+  readonly diff?: (params: P) => string;
   /** What runs when one of the commands fails, so that nothing is left half-way; a card shows it too. */
   readonly onFailure?: (params: P) => readonly (readonly string[])[];
   /** Reads, where it acts, what the commands will change. */

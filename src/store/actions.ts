@@ -396,6 +396,9 @@ export function createActionStore(redis: Redis, cluster: string) {
   } as const;
 }
 
+/** What may take longer than usual gets so much more before nobody waits for its report. Milliseconds. */
+const LATE_MS = 30_000;
+
 function expiryOf(record: ActionRecord, runningMs: number): Move | null {
   if (record.state === 'requested') {
     const reason = 'nobody approved it in time';
@@ -424,7 +427,7 @@ function expiryOf(record: ActionRecord, runningMs: number): Move | null {
     return {
       from: ['started'],
       to: 'outcome-unknown',
-      guard: { is: 'after', field: 'startedAt', plusMs: runningMs },
+      guard: { is: 'after', field: 'startedAt', plusMs: Math.max(runningMs, (record.action.timeoutMs ?? 0) + LATE_MS) },
       set: { reason },
       actor: null,
       detail: { reason },

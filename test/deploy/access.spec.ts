@@ -78,6 +78,17 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
             },
           },
         ),
+        object('v1', 'ConfigMap', { namespace: 'kube-flannel', name: 'kube-flannel-cfg' }, { data: { key: 'flannel' } }),
+        object(
+          'v1',
+          'Pod',
+          {
+            namespace: 'kube-flannel',
+            name: 'kube-flannel-ds-1',
+            ownerReferences: [{ apiVersion: 'apps/v1', kind: 'DaemonSet', name: 'kube-flannel-ds', uid: 'ds', controller: true }],
+          },
+          { spec: { nodeName: 'node-1', containers: [{ name: 'kube-flannel' }] } },
+        ),
         ...CONFIG_MAPS.filter((key) => key.startsWith('kube-system/')).map((key) =>
           object('v1', 'ConfigMap', { namespace: 'kube-system', name: key.split('/')[1] ?? '' }, { data: { key } }),
         ),
@@ -140,7 +151,41 @@ describe.each(['read-only', 'production'] as const)('the rights of %s', (install
     const isOn = installation === 'production';
     const told = isOn && (await (await as('netcheck-remediation')).writeEvent({ name: 'netcheck.a1', ...TOLD }, soon()));
     expect(told).toEqual(isOn && { ok: true, value: null });
-    expect([...asked].toSorted()).toEqual([...new Set(rulesOf(installed(installation)))].toSorted());
+    const own = installed(installation).filter(({ metadata }) => metadata.name !== 'netcheck-remedies');
+    expect([...asked].toSorted()).toEqual([...new Set(rulesOf(own))].toSorted());
+  });
+
+  // Of an installation without remedies there is nothing to see.
+  const withRemedies = installation === 'production' ? [installation] : [];
+  test.each(withRemedies)('suffice for all that remedies write in %s, and none of them is left over', async () => {
+    const worker = await as('netcheck-remediation');
+    asked.clear();
+    const map = { group: '', version: 'v1', resource: 'configmaps', namespace: 'kube-flannel', name: 'kube-flannel-cfg' };
+    const pod = { group: '', version: 'v1', resource: 'pods', namespace: 'kube-flannel', name: 'kube-flannel-ds-1' };
+    const [config, flannel] = await Promise.all([worker.read(map, soon()), worker.read(pod, soon())]);
+    if (!config.ok || !flannel.ok) throw new Error('what remedies change cannot be read');
+    expect(await worker.patch(map, { data: { 'net-conf.json': '{}' } }, config.value, soon())).toMatchObject({ ok: true });
+    expect(await worker.deletePod({ namespace: 'kube-flannel', name: pod.name }, flannel.value.uid, soon())).toMatchObject({
+      ok: true,
+    });
+    const role = installed(installation).filter(({ metadata }) => metadata.name === 'netcheck-remedies');
+    const rules = new Set(rulesOf(role).map((rule) => rule.replace('get /pods', `get /pods/${pod.name}`)));
+    const written = [...asked].map((rule) =>
+      rule.replace('PATCH /configmaps', `patch /configmaps/${map.name}`).replace('DELETE', 'delete'),
+    );
+    // That ConfigMap may be read by both workers.
+    expect(written.filter((rule) => rule !== `get /configmaps/${map.name}`).toSorted()).toEqual([...rules].toSorted());
+    const web = await worker.read({ ...pod, namespace: 'default', name: 'web' }, soon());
+    expect(await worker.deletePod({ namespace: 'default', name: 'web' }, web.ok ? web.value.uid : '', soon())).toMatchObject({
+      fault: {
+        kind: 'forbidden',
+        message: expect.stringContaining('may delete pods of the DaemonSets of flannel and kube-proxy only'),
+      },
+    });
+    const reader = await as('netcheck-worker');
+    expect(await reader.deletePod({ namespace: 'default', name: 'web' }, '', soon())).toMatchObject({
+      fault: { kind: 'forbidden' },
+    });
   });
 
   test('let the remediation worker do the same, and remedies where they are on', async () => {

@@ -21,6 +21,8 @@ import { diagnoseLab } from './diagnose.ts';
  * taken back where that is promised, to the byte; and refused once there is nothing left to mend.
  */
 
+type Commands = readonly (readonly string[])[];
+
 /** A fault that a remedy mends, and what the remedy runs against it; `at` where it is not put where faults go by default. */
 type Row = {
   readonly remedy: string;
@@ -32,7 +34,7 @@ type Row = {
   readonly heals?: false;
   /** Why it is refused once the fault is gone; null where a lab's node has what it mends without the fault, too. */
   readonly obsolete: RegExp | null;
-  readonly commands: (lab: Lab, at: At) => readonly (readonly string[])[];
+  readonly commands: (lab: Lab, at: At) => Commands | Promise<Commands>;
 };
 
 const DEFAULT_DENY = ['-m', 'comment', '--comment', 'default deny', '-j', 'REJECT', '--reject-with', 'icmp-host-prohibited'];
@@ -195,7 +197,85 @@ const ROWS: readonly Row[] = [
         'KUBE-SERVICES',
       ]),
   },
+  ...(
+    [
+      ['vxlan-port-mismatch', 'vxlan-port-mismatch'],
+      ['flannel-not-running', 'flannel-not-running'],
+      ['flannel-vtep-mac-changed', 'flannel-vtep-mac-changed'],
+      ['flannel-fdb-missing', 'flannel-fdb-wrong'],
+      ['flannel-route-missing', 'flannel-route-wrong'],
+    ] as const
+  ).map(
+    ([fault, code]): Row => ({
+      remedy: 'restart-flannel',
+      fault,
+      code,
+      obsolete: /has been replaced since/,
+      commands: (lab, { node }) => restarts(lab, 'kube-flannel', [`kube-flannel-ds-${lab.node(node).index}`]),
+    }),
+  ),
+  {
+    remedy: 'restart-flannel-on-nodes',
+    fault: 'vxlan-port-not-rolled-out',
+    code: 'vxlan-port-mismatch',
+    obsolete: /has been replaced since/,
+    commands: (lab, { node }) =>
+      restarts(
+        lab,
+        'kube-flannel',
+        lab.topology.nodes.filter(({ name }) => name !== node).map(({ index }) => `kube-flannel-ds-${index}`),
+      ),
+  },
+  ...(
+    [
+      ['move-flannel-port', { Type: 'vxlan', Port: 8475 }],
+      ['set-flannel-host-gw', { Type: 'host-gw' }],
+    ] as const
+  ).map(
+    ([remedy, backend]): Row => ({
+      remedy,
+      fault: 'vxlan-port-blocked',
+      code: 'vxlan-port-blocked',
+      // The fault lies in the network: once it is gone, the configuration is still what it was.
+      obsolete: null,
+      commands: async (lab) => {
+        const { body } = await lab.api('GET', FLANNEL_CONFIG);
+        const from = (body as { data: Record<string, string> }).data['net-conf.json'] ?? '';
+        const to = JSON.stringify({ ...(JSON.parse(from) as object), Backend: backend }, null, 2);
+        const patch = { metadata: { annotations: { 'netcheck.io/net-conf-before': from } }, data: { 'net-conf.json': to } };
+        return [
+          ['PATCH', FLANNEL_CONFIG, JSON.stringify(patch)],
+          ['ROLL', 'daemonsets/kube-flannel/kube-flannel-ds', 'one node at a time, 90s each'],
+        ];
+      },
+    }),
+  ),
+  {
+    remedy: 'restart-kube-proxy',
+    fault: 'service-rules-stale',
+    code: 'service-rules-stale',
+    obsolete: /has been replaced since/,
+    commands: (lab, { node }) => restarts(lab, 'kube-system', [`kube-proxy-${lab.node(node).index}`]),
+  },
 ];
+
+const FLANNEL_CONFIG = '/api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg';
+
+/** What restarts these pods, as they are now. */
+async function restarts(lab: Lab, namespace: string, pods: readonly string[]): Promise<Commands> {
+  const each = await Promise.all(
+    pods.map(async (pod) => {
+      const path = `/api/v1/namespaces/${namespace}/pods/${pod}`;
+      const { body } = await lab.api('GET', path);
+      const { uid } = (body as { metadata: { uid: string } }).metadata;
+      return [
+        ['DELETE', path, JSON.stringify({ preconditions: { uid } })],
+        ['WAIT', 'successor ready', '90s'],
+      ];
+    }),
+  );
+  return each.flat();
+}
 
 const STILL = 'it ran, and some of the probes that failed before still fail';
 const NODES = 4;
@@ -234,8 +314,9 @@ function testRemedies(network: NetworkKind, rows: readonly Row[]): void {
       const isWhole = await state(lab);
       const at = await lab.fault(row.fault, row.at);
       const isBroken = await state(lab);
+      const asked = await row.commands(lab, at);
       const plan = await offered(lab, row, at);
-      expect(plan.commands).toEqual(row.commands(lab, at));
+      expect(plan.commands).toEqual(asked);
 
       const action = actionOf(lab, plan);
       const outcome = await carriedOut(lab, action);
@@ -337,7 +418,8 @@ async function settled(lab: Lab, expected: Awaited<ReturnType<typeof state>>): P
 /** Undoes an action, where that is offered, and says how that ended. */
 async function takenBack(lab: Lab, action: Action, outcome: RemedyOutcome): Promise<readonly unknown[] | null> {
   if (outcome.undo.length === 0) return null;
-  const undo = actionOf(lab, { ...action, commands: outcome.undo, undoes: action.id, verification: [] });
+  const { onFailure: _onFailure, diff: _diff, ...own } = action;
+  const undo = actionOf(lab, { ...own, commands: outcome.undo, undoes: action.id, verification: [] });
   const { outcome: ended, reason } = await carriedOut(lab, undo, outcome);
   return [ended, reason];
 }

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { messageOf } from '../../src/model/text.ts';
 import { startGuard } from '../guard.ts';
 import { agentBundle } from './agent.ts';
+import type { Recreated } from './api/server.ts';
 import { writeBuildFiles } from './build.ts';
+import { DAEMONS } from './daemons.ts';
 import type { At } from './faults/fault.ts';
 import { healFault, injectFault } from './faults/index.ts';
 import { type Handle, openHandle } from './handle.ts';
@@ -97,6 +100,10 @@ export async function createLab(options: LabOptions): Promise<Lab> {
           { token: tokens.worker, user: workerUser(approvalKey !== undefined), groups: ['system:serviceaccounts'] },
         ],
         nodeMonitorSeconds,
+        starting: Object.keys(DAEMONS),
+        onStart: (pod) => {
+          if (handle !== undefined) void startDaemon(handle, pod, log);
+        },
       }),
       rack.nodes,
     ]);
@@ -127,6 +134,37 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   } catch (error) {
     await down();
     throw error;
+  }
+}
+
+/** Plays the kubelet for the pod of a daemon that came anew: starts it on its node, and says whether it is ready. */
+async function startDaemon(lab: Handle, { namespace, name, owner }: Recreated, log: (message: string) => void): Promise<void> {
+  const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
+  try {
+    const { body } = await lab.api('GET', path);
+    const { spec, status } = body as {
+      spec: { nodeName: string };
+      status: { conditions: { type: string }[]; containerStatuses: object[] };
+    };
+    const started = await Promise.resolve(DAEMONS[owner]?.(lab, lab.node(spec.nodeName))).then(
+      () => null,
+      (error: unknown) => messageOf(error),
+    );
+    if (started !== null) log(`${owner} did not start on ${spec.nodeName}: ${started}`);
+    const ready = started === null;
+    const state = ready
+      ? { running: { startedAt: new Date().toISOString() } }
+      : { waiting: { reason: 'CrashLoopBackOff', message: `back-off 10s restarting failed container of ${name}` } };
+    await lab.api('PATCH', `${path}/status`, {
+      status: {
+        conditions: status.conditions.map((condition) =>
+          /^(Ready|ContainersReady)$/.test(condition.type) ? { ...condition, status: ready ? 'True' : 'False' } : condition,
+        ),
+        containerStatuses: status.containerStatuses.map((one) => ({ ...one, ready, started: ready, state })),
+      },
+    });
+  } catch (error) {
+    log(`${namespace}/${name}: ${messageOf(error)}`);
   }
 }
 

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import type { KubeObject } from './api/objects.ts';
+import type { Recreated } from './api/server.ts';
 import { createKubelet, type Kubelet } from './kubelet/kubelet.ts';
 import { enter, PROJECT } from './rack.ts';
 import { exitStatus, labEnvironment } from './run.ts';
@@ -134,18 +135,23 @@ export type ApiOptions = {
   readonly objects: readonly KubeObject[];
   readonly tokens: readonly { readonly token: string; readonly user: string; readonly groups: readonly string[] }[];
   readonly nodeMonitorSeconds: number;
+  /** DaemonSets whose pods start on the nodes, and who starts them. */
+  readonly starting: readonly string[];
+  readonly onStart: (pod: Recreated) => void;
 };
 
 /** The API server as this machine reaches it: `server` is its URL, `ca` the certificate of its authority as PEM. */
 export type Api = Servers & { readonly server: string; readonly ca: string };
 
 const Ready = z.looseObject({ ready: z.literal(true), ca: z.string() });
+const Started = z.strictObject({ namespace: z.string(), name: z.string(), owner: z.string() });
 
 /**
  * Starts the API server's double as a process of its own in the control plane's network namespace, and forwards a port
  * of 127.0.0.1 to its socket. It ends with its standard input, so with this process.
  */
-export async function startApi({ directory, rack, topology, objects, tokens, nodeMonitorSeconds }: ApiOptions): Promise<Api> {
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { directory, rack, topology, objects, tokens, nodeMonitorSeconds, starting, onStart } = options;
   const [program = '', ...args] = enter(rack);
   const child = spawn(
     program,
@@ -167,11 +173,16 @@ export async function startApi({ directory, rack, topology, objects, tokens, nod
       tokens,
       kubelets: Object.fromEntries(kubelets),
       nodeMonitorSeconds,
+      starting,
     }),
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const ready = new Promise<z.infer<typeof Ready>>((resolve, reject) => {
-    createInterface({ input: child.stdout }).once('line', (line) => resolve(Ready.parse(JSON.parse(line))));
+    const lines = createInterface({ input: child.stdout });
+    lines.once('line', (line) => {
+      resolve(Ready.parse(JSON.parse(line)));
+      lines.on('line', (later) => onStart(Started.parse(JSON.parse(later))));
+    });
     child.once('error', reject);
     child.once('exit', () => reject(new Error(`the API server double ended: ${errors.trim()}`)));
   });

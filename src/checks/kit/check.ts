@@ -49,10 +49,14 @@ export type Parsed<F> =
 export type Probed = { readonly probe: Probe; readonly result: ProbeResult };
 
 /** A finding before its check's id, layer and defaults are filled in. */
-export type Draft = Omit<Finding, 'check' | 'layer' | 'certainty' | 'partial' | 'evidence' | 'severity' | 'advice' | 'remedy'> &
+export type Draft = Omit<
+  Finding,
+  'check' | 'layer' | 'certainty' | 'partial' | 'evidence' | 'severity' | 'advice' | 'remedy' | 'moreRemedies'
+> &
   Partial<Pick<Finding, 'layer' | 'certainty' | 'partial' | 'evidence' | 'severity'>> & {
     readonly advice?: string | undefined;
     readonly remedy?: Finding['remedy'] | undefined;
+    readonly moreRemedies?: Finding['moreRemedies'] | undefined;
   };
 
 type Common<C extends Readings, F, P extends z.ZodType> = {

@@ -73,11 +73,18 @@ export function clusterConf(inventory: Inventory): {
   readonly backend: { readonly type: string; readonly vni: number | undefined; readonly port: number | undefined };
   readonly source: string;
 } | null {
+  const found = configMapOf(inventory);
+  const config = found === null ? null : parse(NetConf, found.text);
+  if (found === null || config === null) return null;
+  const { Type: type, VNI: vni, Port: port } = config.Backend;
+  return { network: config.Network ?? null, backend: { type, vni, port }, source: `ConfigMap ${found.name}` };
+}
+
+/** net-conf.json with the `NAMESPACE/NAME` of its ConfigMap, the first that can be read. */
+function configMapOf(inventory: Inventory): { readonly name: string; readonly text: string } | null {
   for (const name of ['kube-flannel/kube-flannel-cfg', 'kube-system/kube-flannel-cfg']) {
-    const config = parse(NetConf, inventory.configs[name]?.['net-conf.json']);
-    if (config === null) continue;
-    const { Type: type, VNI: vni, Port: port } = config.Backend;
-    return { network: config.Network ?? null, backend: { type, vni, port }, source: `ConfigMap ${name}` };
+    const text = inventory.configs[name]?.['net-conf.json'];
+    if (text !== undefined && parse(NetConf, text) !== null) return { name, text };
   }
   return null;
 }
@@ -130,6 +137,50 @@ export function restartFlannel(inventory: Inventory, name: string): RemedyOffer 
   if (pod === null) return undefined;
   return { id: 'restart-flannel', node: name, params: { namespace: pod.namespace, pod: pod.name, uid: pod.uid } };
 }
+
+/**
+ * The remedy that restarts flannel on several nodes, one after the other; on one alone where it is one, and nothing where
+ * a pod of theirs is not known.
+ */
+export function restartFlannelOn(inventory: Inventory, names: readonly string[]): RemedyOffer | undefined {
+  const offers = names.map((name) => restartFlannel(inventory, name));
+  const [first] = offers;
+  if (offers.length < 2 || first === undefined) return first;
+  const pods = offers.map((offer) => (offer === undefined ? null : `${offer.params['pod']}=${offer.params['uid']}`));
+  const { namespace = '' } = first.params;
+  return pods.includes(null)
+    ? undefined
+    : { id: 'restart-flannel-on-nodes', node: null, params: { namespace, pods: pods.join(',') } };
+}
+
+/** The remedies that change flannel's backend: to another UDP port, and to routes over the peers where `isOneLink`. */
+export function backendOffers(inventory: Inventory, isOneLink: boolean): readonly RemedyOffer[] {
+  const found = configMapOf(inventory);
+  const daemonSet = inventory.nodes.map((node) => flannelPodOn(inventory, node).pod?.owner).find((owner) => owner != null);
+  if (found === null || daemonSet?.kind !== 'DaemonSet') return [];
+  const { name, text } = found;
+  const [namespace = '', configMap = ''] = name.split('/');
+  const config = parse(z.looseObject({ Backend: z.looseObject({ Type: z.string() }) }), text);
+  if (config?.Backend.Type !== 'vxlan') return [];
+  const offer = (id: string, backend: object): RemedyOffer => ({
+    id,
+    node: null,
+    params: {
+      namespace,
+      configMap,
+      daemonSet: daemonSet.name,
+      from: text,
+      to: JSON.stringify({ ...config, Backend: backend }, null, 2),
+    },
+  });
+  return [
+    offer('move-flannel-port', { ...config.Backend, Port: OTHER_PORT }),
+    ...(isOneLink ? [offer('set-flannel-host-gw', { Type: 'host-gw' })] : []),
+  ];
+}
+
+/** G1's choice, and what most guides name: not the IANA port of VXLAN, which clouds block as well. */
+const OTHER_PORT = 8475;
 
 /** subnet.env of a node: the cluster's network, the node's own subnet with its bridge's address, and the pods' MTU. */
 export type SubnetEnv = { readonly network: string | null; readonly subnet: string; readonly mtu: number | null };

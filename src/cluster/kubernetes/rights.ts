@@ -75,6 +75,25 @@ export const REQUESTS = [
     why: 'the same, as API servers from 1.35 on ask for it',
   },
   {
+    verb: 'get',
+    path: '/api/v1/namespaces/{namespace}/pods/{name}',
+    isForRemedies: true,
+    why: 'whether the pod that a remedy restarts is still the one that was found',
+  },
+  {
+    verb: 'delete',
+    path: '/api/v1/namespaces/{namespace}/pods/{name}',
+    isForRemedies: true,
+    why: 'restarts flannel or kube-proxy on a node, by the uid of its pod; the admission policy lets it delete no other pods',
+  },
+  {
+    verb: 'patch',
+    path: '/api/v1/namespaces/{namespace}/configmaps/{name}',
+    names: ['kube-flannel-cfg'],
+    isForRemedies: true,
+    why: "changes flannel's backend, at the version that was read",
+  },
+  {
     verb: 'create',
     path: '/api/v1/namespaces/default/events',
     isForRemedies: true,

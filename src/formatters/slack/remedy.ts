@@ -40,6 +40,8 @@ export function remedyCard(record: ActionRecord, policy: CardPolicy, note: strin
   const shownWhole =
     commands.length <= LIMITS.preformatted &&
     cleanText(commands) === commands &&
+    (action.diff ?? '').length <= LIMITS.preformatted &&
+    cleanText(action.diff ?? '') === (action.diff ?? '') &&
     onFailure.length <= LIMITS.preformatted &&
     cleanText(onFailure) === onFailure &&
     escapedLength(risk) < 900 &&
@@ -60,6 +62,7 @@ export function remedyCard(record: ActionRecord, policy: CardPolicy, note: strin
     ),
     section(md`*Runs exactly this* ${placeOf(action)}:`),
     preformatted(commands),
+    ...(action.diff === undefined ? [] : [section(md`*Changes this:*`), preformatted(action.diff)]),
     ...(onFailure === '' ? [] : [section(md`*If one of these fails*, this:`), preformatted(onFailure)]),
     section(
       joined(

@@ -11,6 +11,8 @@ const Input = z.strictObject({
   objects: z.array(KubeObject),
   tokens: z.array(Token).min(1),
   kubelets: z.record(z.string(), z.strictObject({ ip: z.string(), port: z.int().default(10250) })).default({}),
+  /** DaemonSets whose pods are ready only when somebody says so; each new one is a line of standard output. */
+  starting: z.array(z.string()).default([]),
   nodeMonitorSeconds: z.number().positive().default(40),
 });
 
@@ -42,7 +44,14 @@ async function main(): Promise<void> {
   const ended = new Promise<void>((resolve) => process.stdin.on('end', resolve));
   const input = Input.safeParse(await readInput());
   if (!input.success) throw new Error(`standard input: ${z.prettifyError(input.error)}`);
-  const server = await createApiServer({ ...input.data, onDelete: recreateDaemonSetPods });
+  const { starting, ...options } = input.data;
+  const server = await createApiServer({
+    ...options,
+    onDelete: (object, api) => {
+      const recreated = recreateDaemonSetPods(object, api, starting);
+      if (recreated !== null && starting.includes(recreated.owner)) process.stdout.write(`${JSON.stringify(recreated)}\n`);
+    },
+  });
   process.stdout.write(`${JSON.stringify({ ready: true, ca: server.ca })}\n`);
   await ended;
   await server.close();

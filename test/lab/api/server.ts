@@ -3,7 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import { connectDenial } from './admission.ts';
+import { connectDenial, deleteDenial } from './admission.ts';
 import { createCertificates, keepCertificates } from './certificates.ts';
 import { createSwitches, Faults } from './faults.ts';
 import { createKubeletProxy, type KubeletAddress, refuseUpgrade } from './kubelets.ts';
@@ -30,7 +30,7 @@ import { type Answer, type Call, createVerbs, type OpenWatch, type ResourceCall,
  * pods/exec over WebSocket and pods/log, the last two through the network to each node's kubelet.
  *
  * It leaves out: every controller but a small node controller (a hook stands in for the others), admission other than by
- * policies of CONNECT (admission.ts), defaults and validation of specs, graceful deletion, finalizers and garbage collection, managed fields and conflicts of server-side
+ * policies of CONNECT and DELETE (admission.ts), defaults and validation of specs, graceful deletion, finalizers and garbage collection, managed fields and conflicts of server-side
  * apply (an apply merges), strategic merge (it merges like RFC 7386, so lists are replaced), SPDY, attach, port-forward,
  * eviction, scale, protobuf and tables, client certificates, service account tokens, audit, and rate limits other than
  * the switches of faults.ts.
@@ -56,7 +56,7 @@ export type ApiServerOptions = {
   /** Seconds of silence after which a node is no longer Ready; null watches no node. */
   readonly nodeMonitorSeconds?: number | null;
   /** Called after an object was deleted: where controllers would act. */
-  readonly onDelete?: ((object: KubeObject, api: ObjectWriter) => void) | undefined;
+  readonly onDelete?: ((object: KubeObject, api: ObjectWriter) => unknown) | undefined;
   /** Called for every request, before it is answered. */
   readonly onRequest?: ((request: { readonly method: string; readonly url: string; readonly user: string }) => void) | undefined;
   readonly historyLimit?: number;
@@ -258,6 +258,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     const struck = await strikeRead(call, type.resource, verb);
     if (struck !== null) return struck;
     if (call.response.destroyed || call.response.writableEnded) return null;
+    const doomed = verb === 'delete' ? store.get(type, path.namespace, path.name) : undefined;
+    const refused = doomed === undefined ? null : await deleteDenial(store, call.user, path, doomed);
+    if (refused !== null) return refused;
     const resourceCall: ResourceCall = { ...call, path, type };
     if (path.subresource === 'log') return readLog(resourceCall);
     if (path.subresource === 'exec') return badRequest('Upgrade request required');
@@ -465,15 +468,19 @@ function closeServer(server: Server): Promise<void> {
   });
 }
 
+/** A pod that took the place of another one of its DaemonSet. */
+export type Recreated = { readonly namespace: string; readonly name: string; readonly owner: string };
+
 /**
  * A hook for `onDelete` that plays the DaemonSet controller: a pod of a DaemonSet that still exists comes back at once on
- * the same node, with its name and a new uid, running and ready.
+ * the same node, with its name and a new uid, running and ready; one whose DaemonSet is among `starting` is not ready yet.
+ * Returns the new pod, or null where none was made.
  */
-export function recreateDaemonSetPods(object: KubeObject, api: ObjectWriter): void {
+export function recreateDaemonSetPods(object: KubeObject, api: ObjectWriter, starting: readonly string[] = []): Recreated | null {
   const namespace = object.metadata.namespace ?? '';
   const owner = listAt(object, 'metadata', 'ownerReferences').find((reference) => textAt(reference, 'kind') === 'DaemonSet');
   if (object.kind !== 'Pod' || owner === undefined || api.get('daemonsets', namespace, textAt(owner, 'name')) === undefined)
-    return;
+    return null;
   const {
     uid: _uid,
     resourceVersion: _version,
@@ -481,5 +488,30 @@ export function recreateDaemonSetPods(object: KubeObject, api: ObjectWriter): vo
     deletionTimestamp: _deleted,
     ...metadata
   } = object.metadata;
-  api.put({ ...object, metadata });
+  const name = textAt(owner, 'name');
+  api.put(starting.includes(name) ? { ...object, metadata, status: notReady(object['status']) } : { ...object, metadata });
+  return { namespace, name: metadata.name, owner: name };
+}
+
+function notReady(status: unknown): unknown {
+  const {
+    conditions = [],
+    containerStatuses = [],
+    ...rest
+  } = status as {
+    conditions?: { type: string }[];
+    containerStatuses?: object[];
+  };
+  return {
+    ...rest,
+    conditions: conditions.map((condition) =>
+      /^(Ready|ContainersReady)$/.test(condition.type) ? { ...condition, status: 'False' } : condition,
+    ),
+    containerStatuses: containerStatuses.map((container) => ({
+      ...container,
+      ready: false,
+      started: false,
+      state: { waiting: { reason: 'ContainerCreating' } },
+    })),
+  };
 }

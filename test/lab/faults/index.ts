@@ -82,6 +82,7 @@ import {
   flannelRouteStale,
   vxlanDeviceDown,
   vxlanPortMismatch,
+  vxlanPortNotRolledOut,
   vxlanPortTaken,
   vxlanVniMismatch,
 } from './overlay.ts';
@@ -176,6 +177,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = Object.fromEntries(
     vxlanPortBlockedOneWay,
     vxlanVniMismatch,
     vxlanPortMismatch,
+    vxlanPortNotRolledOut,
     vxlanPortTaken,
     vxlanDeviceDown,
     flannelFdbMissing,

@@ -47,6 +47,31 @@ export const vxlanVniMismatch = mismatch('vni', 42);
 
 export const vxlanPortMismatch = mismatch('port', 8475);
 
+const CONFIG = '/api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg';
+
+export const vxlanPortNotRolledOut: Fault = {
+  name: 'vxlan-port-not-rolled-out',
+  row: 'F2',
+  title: "net-conf.json names another port since some time, and only one node's flannel was started again since",
+  placement: 'node',
+  async inject(lab, at) {
+    const { body } = await lab.api('GET', CONFIG);
+    const before = (body as { data: Record<string, string> }).data['net-conf.json'] ?? '';
+    const config = JSON.parse(before) as { Backend: object };
+    const after = JSON.stringify({ ...config, Backend: { ...config.Backend, Port: 8475 } });
+    await lab.api('PATCH', CONFIG, { data: { 'net-conf.json': after } });
+    await rebuild(lab, at.node, { ...CLUSTER.vxlan, port: 8475 });
+    return { before };
+  },
+  prove: proveOverlayDead,
+  async heal(lab, _at, saved) {
+    await lab.api('PATCH', CONFIG, { data: { 'net-conf.json': saved['before'] } });
+    for (const { name } of lab.topology.nodes) await rebuild(lab, name, CLUSTER.vxlan);
+  },
+  expects: (_lab, at) =>
+    failedBy('vxlan-port-mismatch', 'L4', at, { lost: 'both', mentions: ['8475, as flannel is configured', 'still have 8472'] }),
+};
+
 export const vxlanPortTaken: Fault = {
   name: 'vxlan-port-taken',
   row: 'F2',

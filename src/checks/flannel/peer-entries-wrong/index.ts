@@ -6,7 +6,7 @@ import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
 import { addressAt } from '../../kit/cidr.ts';
 import { type FdbEntry, parseFdb } from '../../kit/fdb.ts';
-import { unreadVteps, type VtepNode, vtepNodes } from '../../kit/flannel.ts';
+import { restartFlannel, unreadVteps, type VtepNode, vtepNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { type Neighbour, parseNeighbours } from '../../kit/neighbours.ts';
 import { networkOf } from '../../kit/node-network.ts';
@@ -52,7 +52,9 @@ export const peerEntriesWrong = defineCheck({
   },
   evaluate: (facts: ReadonlyMap<string, Facts>, { inventory }) => {
     const flannel = vtepNodes(inventory);
-    return [...facts].flatMap(([node, own]) => judgeNode(node, own, flannel, inventory));
+    return [...facts].flatMap(([node, own]) =>
+      judgeNode(node, own, flannel, inventory).map((found) => ({ ...found, remedy: restartFlannel(inventory, node) })),
+    );
   },
 });
 

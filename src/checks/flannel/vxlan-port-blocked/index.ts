@@ -4,8 +4,9 @@ import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import type { ProbeResult } from '../../../model/probe.ts';
 import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
+import { isWithin } from '../../kit/cidr.ts';
 import { type Counters, parseCounters } from '../../kit/counters.ts';
-import { flannelNodes } from '../../kit/flannel.ts';
+import { backendOffers, flannelNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { networkOf } from '../../kit/node-network.ts';
 import { groupPairs, type OrderedPair, type PairGroup, wire } from '../../kit/pairs.ts';
@@ -38,19 +39,41 @@ export const vxlanPortBlocked = defineCheck({
     const [any] = tunnels.values();
     if (any === undefined) return [];
     // With the device of one end down, or not seen, nothing says that it is the network which drops.
-    const measured = measure(probed).filter(({ from, to }) => tunnels.has(from) && tunnels.has(to));
+    // Nor where the ends have different settings: what one sends, the other throws away.
+    const measured = measure(probed).filter(({ from, to }) => {
+      const [a, b] = [tunnels.get(from), tunnels.get(to)];
+      return a !== undefined && b !== undefined && a.port === b.port && a.vni === b.vni;
+    });
     const blocked = measured.filter(({ isBlocked }) => isBlocked);
     return groupPairs(blocked, measured)
       .filter((group) => group.kind !== 'node' || isLostBetween(group, tunnels.get(group.node)))
-      .map((group) => draftOf(group, any.port));
+      .map((group) => ({ ...draftOf(group, any.port), ...offersOf(inventory, facts) }));
   },
 });
+
+/** Another port comes first: host-gw needs more of the network between the nodes. */
+function offersOf(inventory: Inventory, facts: ReadonlyMap<string, Facts>): Pick<Draft, 'remedy' | 'moreRemedies'> {
+  const [remedy, ...more] = backendOffers(inventory, areOnOneLink(inventory, facts));
+  return { remedy, ...(more.length === 0 ? {} : { moreRemedies: more }) };
+}
+
+/** Whether every node has all others in the subnet of its own card; of a node that was not read that is not known. */
+function areOnOneLink(inventory: Inventory, facts: ReadonlyMap<string, Facts>): boolean {
+  return inventory.nodes.every(({ name }) => {
+    const own = facts.get(name);
+    const uplink = own === undefined ? null : networkOf(inventory, name, own.links).uplink;
+    const subnet = uplink?.addresses.find(({ family }) => family === 4);
+    return (
+      subnet !== undefined && inventory.nodes.every(({ ip }) => ip !== null && isWithin(ip, `${subnet.ip}/${subnet.prefix}`))
+    );
+  });
+}
 
 /** An ordered pair: whether the overlay fails from one to the other while the network below does not, and how that was seen. */
 type Measured = OrderedPair & { readonly isBlocked: boolean; readonly isOneWay: boolean; readonly proof: readonly Probed[] };
 
-/** A VXLAN device that is up: its UDP port, and the packets that it received and sent during the run. */
-type Tunnel = { readonly port: number; readonly received: number; readonly sent: number };
+/** A VXLAN device that is up: its UDP port and VNI, and the packets that it received and sent during the run. */
+type Tunnel = { readonly port: number; readonly vni: number; readonly received: number; readonly sent: number };
 
 function tunnelsOf(facts: ReadonlyMap<string, Facts>, inventory: Inventory): ReadonlyMap<string, Tunnel> {
   const tunnels = new Map<string, Tunnel>();
@@ -58,7 +81,8 @@ function tunnelsOf(facts: ReadonlyMap<string, Facts>, inventory: Inventory): Rea
     const { overlay } = networkOf(inventory, node, links);
     const [from, to] = [before.get(overlay?.name ?? ''), after.get(overlay?.name ?? '')];
     if (overlay?.up !== true || overlay.vxlan === null || from === undefined || to === undefined) continue;
-    tunnels.set(node, { port: overlay.vxlan.port, received: to.received - from.received, sent: to.sent - from.sent });
+    const { port, vni } = overlay.vxlan;
+    tunnels.set(node, { port, vni, received: to.received - from.received, sent: to.sent - from.sent });
   }
   return tunnels;
 }

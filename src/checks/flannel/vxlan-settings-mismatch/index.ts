@@ -4,7 +4,7 @@ import type { Citation } from '../../../model/finding.ts';
 import { nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
-import { flannelNodes, flannelPodOn, netConf } from '../../kit/flannel.ts';
+import { flannelNodes, flannelPodOn, netConf, restartFlannel, restartFlannelOn } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
 import { networkOf } from '../../kit/node-network.ts';
 import { ADDRESSES, UDP_SOCKETS } from '../../kit/readings.ts';
@@ -12,6 +12,10 @@ import { parseUdpSockets, type UdpSocket } from '../../kit/sockets.ts';
 
 type Facts = { readonly links: readonly Link[]; readonly sockets: readonly UdpSocket[] };
 type Settings = { readonly vni: number; readonly port: number };
+type Configured = Settings & { readonly source: string };
+
+/** The settings that the others have, where that is seen, and those of flannel's configuration, which may be others by now. */
+type Expected = Configured & { readonly configured: Configured | null };
 
 /** F2. Source: flannel, backend documentation (VXLAN: VNI, Port); vxlan_open in the kernel's vxlan_core.c. */
 export const vxlanSettingsMismatch = defineCheck({
@@ -43,37 +47,53 @@ export const vxlanSettingsMismatch = defineCheck({
     if (flannelNodes(inventory).length === 0) return [];
     const expected = expectedSettings(facts, inventory);
     if (expected === null) return [];
-    return [...facts].flatMap(([node, own]) => judgeNode(node, own, expected, inventory));
+    const drafts = [...facts].flatMap(([node, own]) => judgeNode(node, own, expected, inventory));
+    const odd = drafts.filter(isMismatch).map(({ entity }) => entity.name);
+    return drafts.map((draft) => ({
+      ...draft,
+      remedy: isMismatch(draft) ? restartFlannelOn(inventory, toRestart(facts, inventory, odd)) : draft.remedy,
+    }));
   },
 });
 
 /**
- * What the cluster agrees on: flannel's own configuration, else what most nodes have; where no settings have most nodes,
- * flannel's defaults if they are among them, or null: then nobody can say which node is wrong.
+ * What the cluster agrees on: what most nodes have, since with any other settings a node does not reach them, whatever the
+ * configuration says by now. Where no settings have most nodes, the configured ones, or flannel's defaults, if they are
+ * among them; else null: then nobody can say which node is wrong.
  */
-function expectedSettings(
-  facts: ReadonlyMap<string, Facts>,
-  inventory: Inventory,
-): (Settings & { readonly source: string }) | null {
+function expectedSettings(facts: ReadonlyMap<string, Facts>, inventory: Inventory): Expected | null {
   const configured = netConf(inventory);
-  if (configured !== null) return configured;
-  const seen = [...facts].flatMap(([node, { links }]) => {
-    const vxlan = networkOf(inventory, node, links).overlay?.vxlan;
-    return vxlan == null ? [] : [vxlan];
-  });
+  const seen = [...facts].flatMap(([node, { links }]) => networkOf(inventory, node, links).overlay?.vxlan ?? []);
+  if (seen.length === 0) return configured === null ? null : { ...configured, configured };
   const groups = [...Map.groupBy(seen, ({ vni, port }) => `${vni} ${port}`).values()].sort((a, b) => b.length - a.length);
   const largest = groups.filter(({ length }) => length === groups[0]?.length);
-  const agreed = largest.length === 1 ? largest[0] : largest.find(([first]) => first?.vni === 1 && first.port === 8472);
+  const usual = configured ?? { vni: 1, port: 8472 };
+  const agreed = largest.length === 1 ? largest[0] : largest.find(([first]) => first !== undefined && isSame(first, usual));
   const [most] = agreed ?? [];
-  return most === undefined ? null : { vni: most.vni, port: most.port, source: `${agreed?.length} of ${seen.length} nodes` };
+  if (most === undefined) return null;
+  const source =
+    configured !== null && isSame(most, configured) ? configured.source : `${agreed?.length} of ${seen.length} nodes`;
+  return { vni: most.vni, port: most.port, source, configured };
 }
 
-function judgeNode(
-  node: string,
-  { links, sockets }: Facts,
-  expected: Settings & { readonly source: string },
-  inventory: Inventory,
-): readonly Draft[] {
+function isSame(a: Settings, b: Settings): boolean {
+  return a.vni === b.vni && a.port === b.port;
+}
+
+/**
+ * The nodes whose flannel has to be started again for all to have the same: those that are odd, or, where these are the
+ * only ones that have what is configured, all others. One of several that is restarted alone would lose those it reaches.
+ */
+function toRestart(facts: ReadonlyMap<string, Facts>, inventory: Inventory, odd: readonly string[]): readonly string[] {
+  const configured = netConf(inventory);
+  if (configured === null) return odd;
+  return [...facts].flatMap(([node, { links }]) => {
+    const vxlan = networkOf(inventory, node, links).overlay?.vxlan;
+    return vxlan == null || isSame(vxlan, configured) ? [] : [node];
+  });
+}
+
+function judgeNode(node: string, { links, sockets }: Facts, expected: Expected, inventory: Inventory): readonly Draft[] {
   const { overlay } = networkOf(inventory, node, links);
   const thief = sockets.find(({ port, process }) => port === expected.port && process !== null);
   if (overlay === null || !overlay.up) {
@@ -81,29 +101,51 @@ function judgeNode(
     const own = flannelNodes(inventory).find((candidate) => candidate.node.name === node);
     // Where flannel itself does not run, that is the finding, and this only its consequence.
     const isRunning = own !== undefined && !['missing', 'not-ready'].includes(flannelPodOn(inventory, own.node).state);
-    return isRunning ? [deviceDown(node, overlay)] : [];
+    return isRunning ? [{ ...deviceDown(node, overlay), remedy: restartFlannel(inventory, node) }] : [];
   }
   const { vxlan } = overlay;
   if (vxlan === null) return [];
-  const drafts: Draft[] = [];
-  if (vxlan.vni !== expected.vni)
-    drafts.push(mismatch('vxlan-vni-mismatch', node, overlay.name, 'VNI', vxlan.vni, expected.vni, expected.source));
-  if (vxlan.port !== expected.port)
-    drafts.push(mismatch('vxlan-port-mismatch', node, overlay.name, 'UDP port', vxlan.port, expected.port, expected.source));
-  return drafts;
+  const isConfigured = expected.configured !== null && isSame(vxlan, expected.configured);
+  return (
+    [
+      ['vxlan-vni-mismatch', 'VNI', 'vni'],
+      ['vxlan-port-mismatch', 'UDP port', 'port'],
+    ] as const
+  ).flatMap(([code, what, key]) =>
+    vxlan[key] === expected[key] ? [] : [mismatch(code, node, overlay.name, what, vxlan[key], expected, key, isConfigured)],
+  );
 }
 
-function mismatch(code: string, node: string, dev: string, what: string, is: number, should: number, source: string): Draft {
+function isMismatch({ code }: Draft): boolean {
+  return code === 'vxlan-vni-mismatch' || code === 'vxlan-port-mismatch';
+}
+
+function mismatch(
+  code: string,
+  node: string,
+  dev: string,
+  what: string,
+  is: number,
+  { source, configured, ...expected }: Expected,
+  key: keyof Settings,
+  isConfigured: boolean,
+): Draft {
+  const should = expected[key];
   return {
     code,
     entity: nodeEntity(node),
     at: [{ place: nodePlace(node), point: 'tunnel' }],
     harms: [{}],
-    summary: `${dev} on ${node} has the ${what} ${is}, the cluster uses ${should}`,
-    advice: `Restart flannel on ${node}: it creates the device again from its configuration.`,
+    summary: isConfigured
+      ? `${dev} on ${node} has the ${what} ${is}, as flannel is configured, the other nodes still have ${should}`
+      : `${dev} on ${node} has the ${what} ${is}, the cluster uses ${should}`,
+    advice: isConfigured
+      ? 'Restart flannel on all other nodes, one at a time: it creates the device again from its configuration.'
+      : `Restart flannel on ${node}: it creates the device again from its configuration.`,
     evidence: [
       { where: node, source: ADDRESSES.argv.join(' '), text: `${dev}: ${what} ${is}` },
       { where: 'cluster', source, text: `${what} ${should}` },
+      ...(isConfigured && configured !== null ? [{ where: 'cluster', source: configured.source, text: `${what} ${is}` }] : []),
     ],
   };
 }
