@@ -38,8 +38,9 @@ type Lease = { readonly type: string; readonly publicIp: string; readonly mac: s
 const VxlanLinks = z.array(
   z.object({
     address: z.string(),
-    link: z.string().optional(),
-    linkinfo: z.object({ info_data: z.object({ id: z.int(), port: z.int(), local: z.string().optional() }) }),
+    linkinfo: z.object({
+      info_data: z.object({ id: z.int(), port: z.int(), local: z.string().optional(), link: z.string().optional() }),
+    }),
   }),
 );
 
@@ -96,7 +97,7 @@ async function setUpDevice(
   const shown = await lab.exec(node.name, ['ip', '-j', '-d', 'link', 'show', 'dev', 'flannel.1']);
   const [link] = shown.exitCode === 0 ? VxlanLinks.parse(JSON.parse(shown.stdout)) : [];
   const data = link?.linkinfo.info_data;
-  const fits = data?.id === VNI && data.port === Port && data.local === node.ip && link?.link === 'eth0';
+  const fits = data?.id === VNI && data.port === Port && data.local === node.ip && data.link === 'eth0';
   const mac = fits ? (link?.address ?? '') : (told ?? `02${randomBytes(5).toString('hex').replace(/../g, ':$&')}`);
   const make = [
     'ip link del flannel.1 2>/dev/null || :',

@@ -162,6 +162,8 @@ export function backendOffers(inventory: Inventory, isOneLink: boolean): readonl
   const [namespace = '', configMap = ''] = name.split('/');
   const config = parse(z.looseObject({ Backend: z.looseObject({ Type: z.string() }) }), text);
   if (config?.Backend.Type !== 'vxlan') return [];
+  // Read anew, so that everything else stays where it stands.
+  const whole = JSON.parse(text) as object;
   const offer = (id: string, backend: object): RemedyOffer => ({
     id,
     node: null,
@@ -170,7 +172,7 @@ export function backendOffers(inventory: Inventory, isOneLink: boolean): readonl
       configMap,
       daemonSet: daemonSet.name,
       from: text,
-      to: JSON.stringify({ ...config, Backend: backend }, null, 2),
+      to: JSON.stringify({ ...whole, Backend: backend }, null, 2),
     },
   });
   return [

@@ -301,7 +301,13 @@ export const flannelVtepMacChanged: Fault = {
   },
   prove: proveCutOff,
   async heal(lab, at) {
-    await setMac(lab, lab.node(at.node), lab.node(at.node).vtepMac);
+    const node = lab.node(at.node);
+    await setMac(lab, node, node.vtepMac);
+    // A flannel that was started again in between has told the others the changed one.
+    await annotate(lab, at.node, { 'backend-data': JSON.stringify({ VNI: CLUSTER.vxlan.vni, VtepMAC: node.vtepMac }) });
+    const peers = lab.topology.nodes.filter(({ name }) => name !== at.node);
+    await Promise.all(peers.map(({ name }) => lab.sh(name, `bridge fdb del ${OTHER_MAC} dev flannel.1 2>/dev/null || :`)));
+    await tellPeers(lab, at.node, { ip: node.ip, mac: node.vtepMac });
   },
   expects: (_lab, at) => failedBy('flannel-vtep-mac-changed', 'L2', at, { mentions: [OTHER_MAC], lost: 'to' }),
 };
