@@ -88,6 +88,22 @@ cli
   });
 
 cli
+  .command(
+    'remedy <plan> [code]',
+    'What could be done about what is wrong, exactly as it would run: remedy plan [CODE]; changes nothing',
+  )
+  .option('--kubeconfig <file>', 'Kubeconfig of the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod it runs in)')
+  .option('--context <name>', 'Context of the kubeconfig')
+  .option('--from <bundle>', 'Plan from what run --bundle wrote, without a cluster')
+  .option('--output <format>', 'text or json', { default: 'text' })
+  .example('  netcheck remedy plan --kubeconfig prod.yaml')
+  .example('  netcheck remedy plan ip-forward-off --from incident.json.gz')
+  .action(async (task: string, code: string | undefined, options: Record<string, unknown>) => {
+    const { remedy } = await import('./remedy.ts');
+    process.exitCode = await remedy(task, code, options);
+  });
+
+cli
   .command('config', 'What is configured, or what is wrong with it and where')
   .option(...CONFIG)
   .option('--for <role>', 'What is to be started with it: bot, worker or all', { default: 'all' })
@@ -134,6 +150,7 @@ const EXIT_STATUS: Readonly<Record<string, string>> = {
   replay: '0 healthy, 1 failed or degraded, 2 inconclusive, 3 wrong usage',
   audit: '0 whole, 1 not whole, 2 it cannot be read, 3 wrong usage',
   policy: '0 allowed, 1 refused, 2 it depends on what only Slack knows or on the remedy, 3 wrong usage',
+  remedy: '0 there is a plan, 1 there is none, 3 wrong usage',
   config: '0 it can be used, 3 it cannot',
   doctor: '0 nothing fails, 1 something fails, 3 wrong usage',
 };

@@ -18,7 +18,8 @@ export async function replay(file: string, options: Record<string, unknown>): Pr
   return exitCodeOf(verdict.status);
 }
 
-async function readBundle(file: string): Promise<Bundle> {
+/** Reads a bundle, plain or gzipped. Throws a `UsageError` when the file is none. */
+export async function readBundle(file: string): Promise<Bundle> {
   let content: Buffer;
   try {
     content = await readFile(file);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { createDiagnose } from '../diagnosis/diagnose.ts';
+import { createDiagnose, type Diagnosed } from '../diagnosis/diagnose.ts';
 import { formatProgress } from '../formatters/terminal.ts';
 import { nearNames } from '../model/near-names.ts';
 import { messageOf } from '../model/text.ts';
@@ -17,6 +17,21 @@ export async function run(what: string, name: string | undefined, options: Recor
   const request = requestOf(what, name);
   const format = outputFormat(options['output']);
   const bundleFile = textOption(options, 'bundle');
+  const { verdict, bundle } = await diagnoseOnce(request, options, format === 'text');
+  if (bundleFile !== undefined) await writeBundle(bundleFile, bundle);
+  await printVerdict(verdict, format);
+  return exitCodeOf(verdict.status);
+}
+
+/**
+ * One diagnosis of the cluster that `--kubeconfig` and `--context` name, ended by a signal; with `isTold` its progress is
+ * shown on a terminal. Throws a `UsageError` where it cannot begin.
+ */
+export async function diagnoseOnce(
+  request: RunRequest,
+  options: Readonly<Record<string, unknown>>,
+  isTold: boolean,
+): Promise<Diagnosed> {
   const { createKubernetesCluster } = await import('../cluster/kubernetes/index.ts');
   const opened = createKubernetesCluster({
     kubeconfig: textOption(options, 'kubeconfig'),
@@ -28,7 +43,7 @@ export async function run(what: string, name: string | undefined, options: Recor
   const abort = new AbortController();
   process.once('SIGINT', () => abort.abort());
   process.once('SIGTERM', () => abort.abort());
-  const progress = createProgressLine(format === 'text' && process.stderr.isTTY);
+  const progress = createProgressLine(isTold && process.stderr.isTTY);
   try {
     const diagnose = createDiagnose({ cluster, version: readVersion(), clock: Date.now });
     const result = await diagnose(request, {
@@ -38,10 +53,7 @@ export async function run(what: string, name: string | undefined, options: Recor
     });
     progress.clear();
     if (!result.ok) throw new UsageError(result.error.message);
-    const { verdict, bundle } = result.value;
-    if (bundleFile !== undefined) await writeBundle(bundleFile, bundle);
-    await printVerdict(verdict, format);
-    return exitCodeOf(verdict.status);
+    return result.value;
   } finally {
     progress.clear();
     await cluster.close();

@@ -182,7 +182,8 @@ function capital(text: string): string {
 }
 
 /** Folds text at the given number of columns, each line behind the indent. */
-function fold(text: string, indent: string, columns: number): readonly string[] {
+/** A text in lines of at most so many columns, each indented. */
+export function fold(text: string, indent: string, columns: number): readonly string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of cleanText(text).split(' ')) {
