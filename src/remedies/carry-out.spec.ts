@@ -202,6 +202,21 @@ test('where the state cannot be read afterwards nothing is offered as the way ba
   ]);
 });
 
+test('a state that the remedy cannot make sense of is refused before the act, and no reason to lose the report after it', async () => {
+  const sense = (state: unknown): never => {
+    throw new Error(`${JSON.stringify(state)} makes no sense`);
+  };
+  expect(await carry(ACTION, makePlace(), { remedies: { set: { ...set, obsolete: (_params, state) => sense(state) } } })).toEqual(
+    {
+      ...UNTOUCHED,
+      said: [{ type: 'claimed' }, refusal('the state cannot be read: {"value":"off"} makes no sense')],
+    },
+  );
+  const after: AnyRemedy = { ...set, undoCommands: (_params: unknown, _prior: unknown, state: unknown) => sense(state) };
+  const { status, said, kept } = await carry(ACTION, makePlace(), { remedies: { set: after } });
+  expect([status, said.at(-1), kept.length]).toEqual([0, { type: 'done', before, after: [], error: null, undo: [] }, 2]);
+});
+
 const UNDO: Action = makeAction({
   remedy: 'set',
   params: { key: 'mode', to: 'on' },

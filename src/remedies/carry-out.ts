@@ -67,11 +67,13 @@ export async function carryOut(
   if (!ledger.claim(action)) return refuse('this action has been begun on this node before');
   say({ type: 'claimed' });
   const cited = (state: unknown): Citation[] => remedy.describe(params.data, state).map((item) => ({ where, ...item }));
-  const read = await attempt((): Promise<unknown> => remedy.read(params.data, host));
+  // A state that cannot be made sense of is none to act in: that is a refusal, and no unknown outcome.
+  const read = await attempt(async () => {
+    const state: unknown = await remedy.read(params.data, host);
+    return { prior: state, before: cited(state), obsolete: deed.obsolete(state) };
+  });
   if (!read.ok) return refuse(`the state cannot be read: ${read.error}`);
-  const prior = read.value;
-  const before = cited(prior);
-  const obsolete = deed.obsolete(prior);
+  const { prior, before, obsolete } = read.value;
   if (obsolete !== null) return refuse(obsolete, before);
   ledger.keep(action, 'prior', prior);
   say({ type: 'acting', before });
@@ -82,18 +84,17 @@ export async function carryOut(
   // What ran is done, whether or not the state can be read again: the probes say whether it helped.
   const later = await attempt((): Promise<unknown> => remedy.read(params.data, host));
   if (later.ok) ledger.keep(action, 'after', later.value);
-  const undo = later.ok && deed.goal === null ? remedy.undoCommands(params.data, prior, later.value) : [];
-  say({
-    type: 'done',
-    before,
-    after: later.ok ? cited(later.value) : [],
-    error,
-    undo: undo.map((argv) => [...argv]),
-    ...(deed.goal === null ? {} : { restored: later.ok && same(later.value, deed.goal.state) }),
-    ...(deed.goal === null && later.ok && remedy.isIndirect !== true
-      ? { holds: remedy.obsolete(params.data, later.value) === null }
-      : {}),
+  const told = await attempt(async () => {
+    if (!later.ok) throw new Error(later.error);
+    if (deed.goal !== null) return { after: cited(later.value), undo: [], restored: same(later.value, deed.goal.state) };
+    return {
+      after: cited(later.value),
+      undo: remedy.undoCommands(params.data, prior, later.value).map((argv) => [...argv]),
+      ...(remedy.isIndirect === true ? {} : { holds: remedy.obsolete(params.data, later.value) === null }),
+    };
   });
+  const nothing = { after: [], undo: [], ...(deed.goal === null ? {} : { restored: false }) };
+  say({ type: 'done', before, error, ...(told.ok ? told.value : nothing) });
   return ran.ok ? 0 : 1;
 }
 

@@ -88,6 +88,7 @@ function matching(pattern: RegExp): fc.Arbitrary<string> | null {
 /** Parameters of remedies whose own conditions nothing random meets. */
 const PARAMS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'raise-neighbour-limits': { thresh1: '1024', thresh2: '2048', thresh3: '4096' },
+  'restart-flannel-on-nodes': { namespace: 'kube-flannel', pods: 'kube-flannel-ds-x7k2p=1b3c,kube-flannel-ds-9qwer=77aa' },
   'delete-kube-rules': {
     system: 'legacy',
     jumps: 'nat -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
@@ -164,7 +165,7 @@ test.each(Object.keys(REMEDIES))(
     const example = PARAMS[id];
     const some = example === undefined ? valuesOf(schemaOf(remedy.params), WORDS) : fc.constant(example);
     const cases = some.chain((params) => {
-      const pool = Object.values(params as Record<string, string>);
+      const pool = Object.values(params as Record<string, string>).flatMap((text) => [text, ...text.split(/[=,\s]+/)]);
       const state = valuesOf(schemaOf(remedy.state), pool);
       return fc.record({ params: fc.constant(params), found: state, left: state, cut: fc.constantFrom(...CUTS, null) });
     });

@@ -79,6 +79,7 @@ function lineDiff(from: string, to: string): string {
   return [`--- ${FILE}`, `+++ ${FILE}`, ...lines(before, after, '-'), ...lines(after, before, '+')].join('\n');
 }
 
-function oneLine(json: string): string {
-  return JSON.stringify(JSON.parse(json));
+/** The text on one line; somebody may have left what is no JSON. */
+function oneLine(text: string): string {
+  return isJson(text) ? JSON.stringify(JSON.parse(text)) : text.replaceAll(/\s+/g, ' ');
 }
