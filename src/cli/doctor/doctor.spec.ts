@@ -198,6 +198,8 @@ test('a Redis with its own settings fails', async () => {
 test('a user who is confined as the documents say; a password that is wrong is not printed', async () => {
   const client = connectRedis(redis.url, 'patient', silent);
   const rights = '~nc-bot:* ~nc:* &nc-bot:* &nc:* +@all -@admin -@dangerous +info +client|setname'.split(' ');
+  // No worker of an earlier test is to be seen.
+  await client.flushall();
   await client.call('ACL', 'SETUSER', 'netcheck-bot', 'on', '>the-password', ...rights);
   closeRedis(client);
   const path = config(redis.url.replace('//', '//netcheck-bot@'));
