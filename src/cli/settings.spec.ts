@@ -40,7 +40,12 @@ remedies: { enabled: true, publicKeyFile: keys/approval.pub, auditFile: '../audi
   const { clusters, remedies } = loadConfig(file, 'worker', {});
   expect([Object.values(clusters).map(({ kubeconfig }) => kubeconfig), remedies]).toEqual([
     [join(folder, 'kubeconfig'), '/etc/kubeconfig', undefined],
-    { enabled: true, publicKeyFile: join(folder, 'keys/approval.pub'), auditFile: join(folder, '../audit-{cluster}.jsonl') },
+    {
+      enabled: true,
+      events: false,
+      publicKeyFile: join(folder, 'keys/approval.pub'),
+      auditFile: join(folder, '../audit-{cluster}.jsonl'),
+    },
   ]);
 });
 

@@ -427,7 +427,11 @@ function expiryOf(record: ActionRecord, runningMs: number): Move | null {
     return {
       from: ['started'],
       to: 'outcome-unknown',
-      guard: { is: 'after', field: 'startedAt', plusMs: Math.max(runningMs, (record.action.timeoutMs ?? 0) + LATE_MS) },
+      guard: {
+        is: 'after',
+        field: 'startedAt',
+        plusMs: Math.max(runningMs, record.action.timeoutMs === undefined ? 0 : record.action.timeoutMs + LATE_MS),
+      },
       set: { reason },
       actor: null,
       detail: { reason },

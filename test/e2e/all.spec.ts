@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signApproval } from '../../src/jobs/approval.ts';
 import { createProducer } from '../../src/jobs/producer.ts';
 import { digestOf } from '../../src/model/remedy.ts';
-import { ActionKind, ApprovalsKind } from '../../src/model/wire/action.ts';
+import { ActionKind } from '../../src/model/wire/action.ts';
 import { pack, unpack } from '../../src/model/wire/kind.ts';
+import { createActionStore } from '../../src/store/actions.ts';
 import { readAudit, readAuditHead, verifyAudit } from '../../src/store/audit.ts';
 import { makeApprovalKeys } from '../action.ts';
 import { expectHealthy } from '../lab/faults/healthy.ts';
@@ -124,14 +125,16 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('netcheck all over a real n
     const action = { ...changed, digest: digestOf(changed) };
     const [seconds] = await netcheck.redis.time();
     const expiresAt = (Number(seconds) + 60) * 1000;
-    const approval = signApproval(action, { user: 'U0THIEF', team: 'T1' }, expiresAt, thief.privateKey);
     writeFileSync(netcheck.publicKeyFile, thief.publicKey);
-    await netcheck.redis.hset(key, {
-      state: 'approved',
-      action: pack(ActionKind, action),
-      approvals: pack(ApprovalsKind, [approval]),
-      startBy: expiresAt,
-    });
+    await netcheck.redis.hset(key, { action: pack(ActionKind, action) });
+    // They even have the audit say that it was approved.
+    const somebody = { user: 'U0THIEF', team: 'T1' };
+    await createActionStore(netcheck.redis, 'lab').approve(
+      forged.id,
+      somebody,
+      (requested) => signApproval(requested, somebody, expiresAt, thief.privateKey),
+      { selfApproval: false },
+    );
     const producer = createProducer(netcheck.redis);
     await producer.remediate('lab', forged.id);
     const refused = await ended(forged.id);
