@@ -18,7 +18,8 @@ export default defineConfig({
           name: 'parts',
           include: ['src/**/*.spec.ts', 'test/**/*.spec.ts', 'scripts/**/*.spec.ts'],
           exclude: NETWORKS,
-          maxWorkers: 2,
+          // Most of them wait for something most of the time.
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },

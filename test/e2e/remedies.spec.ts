@@ -14,6 +14,7 @@ import { expectHealthy, snapshot } from '../lab/faults/healthy.ts';
 import { FAULTS } from '../lab/faults/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
 import { CLUSTER, type NetworkKind } from '../lab/topology.ts';
+import { count } from '../promises/counts.ts';
 import { diagnoseLab } from './diagnose.ts';
 
 /*
@@ -30,6 +31,8 @@ type Row = {
   readonly code: string;
   readonly at?: Partial<At>;
   readonly network?: NetworkKind;
+  /** Another fault for a remedy that has a row already: only `npm run test:promises` runs it. */
+  readonly isMore?: true;
   /** False where the lab makes the symptom without what the remedy changes: it runs, and is told not to have helped. */
   readonly heals?: false;
   /** Why it is refused once the fault is gone; null where a lab's node has what it mends without the fault, too. */
@@ -110,6 +113,7 @@ const ROWS: readonly Row[] = [
   {
     remedy: 'set-mtu',
     fault: 'uplink-mtu-larger',
+    isMore: true,
     code: 'mtu-differs',
     obsolete: /the MTU of eth0 is 1500 by now, not 9000/,
     commands: () => [['ip', 'link', 'set', 'dev', 'eth0', 'mtu', '1500']],
@@ -209,6 +213,7 @@ const ROWS: readonly Row[] = [
     ([fault, code]): Row => ({
       remedy: 'restart-flannel',
       fault,
+      ...(fault === 'flannel-not-running' || fault === 'flannel-vtep-mac-changed' ? {} : { isMore: true }),
       code,
       obsolete: /has been replaced since/,
       commands: (lab, { node }) => restarts(lab, 'kube-flannel', [`kube-flannel-ds-${lab.node(node).index}`]),
@@ -284,11 +289,12 @@ const ROW_MS = 180_000;
 const keys = makeApprovalKeys();
 
 describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('remedies in a lab', () => {
-  const networks = [...new Set(ROWS.map(networkOf))];
+  const rows = ROWS.filter(({ isMore }) => isMore !== true || count(0, 1) > 0);
+  const networks = [...new Set(rows.map(networkOf))];
   describe.each(networks)('with %s', (network) => {
     testRemedies(
       network,
-      ROWS.filter((row) => networkOf(row) === network),
+      rows.filter((row) => networkOf(row) === network),
     );
   });
 });

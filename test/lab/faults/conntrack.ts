@@ -225,7 +225,7 @@ const RACE = 'dns-race';
 
 export const dnsPairRace: Fault = {
   name: 'dns-pair-race',
-  row: 'D6, N7',
+  row: 'D6',
   title: 'two DNS queries from one socket of a pod get entries that clash, and the kernel drops the second',
   placement: 'node',
   async inject(lab, at) {
