@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { together } from '../lab/faults/fault.ts';
 import { FAULTS, healFault, injectFault } from '../lab/faults/index.ts';
 import { createLab, type Lab } from '../lab/lab.ts';
+import { count } from '../promises/counts.ts';
 import { diagnoseLab, mismatches } from './diagnose.ts';
 
 /*
@@ -11,15 +12,15 @@ import { diagnoseLab, mismatches } from './diagnose.ts';
 const PAIRS: readonly (readonly [string, string])[] = [
   ['ip-forward-off-by-file', 'stale-neighbour-permanent'],
   ['ip-forward-off', 'flannel-fdb-missing'],
-  ['vxlan-port-blocked', 'ip-forward-off'],
   ['forward-drop-nft', 'flannel-route-stale'],
+  ['coredns-down', 'ip-forward-off'],
+  ['rack-drop-pair-one-way', 'vxlan-port-taken'],
+  ['vxlan-port-blocked', 'ip-forward-off'],
   ['path-mtu-black-hole', 'flannel-neighbour-missing'],
   ['vxlan-vni-mismatch', 'forward-reject-legacy'],
   ['input-drop-vxlan', 'flannel-route-missing'],
   ['foreign-firewall-ufw', 'flannel-fdb-stale'],
-  ['coredns-down', 'ip-forward-off'],
   ['rack-cut-node', 'flannel-neighbour-stale'],
-  ['rack-drop-pair-one-way', 'vxlan-port-taken'],
   ['rack-loss-one-way', 'forward-reject-iptables-nft'],
 ];
 
@@ -33,7 +34,8 @@ afterAll(async () => {
   await lab?.down();
 });
 
-for (const [first, second] of PAIRS) {
+// `npm run lab:score` measures many more.
+for (const [first, second] of PAIRS.slice(0, count(6, PAIRS.length))) {
   test.runIf(process.env['NETCHECK_LAB_MISSING'] === undefined)(`${first} on node-2 and ${second} on node-5`, async () => {
     const injected = [
       await injectFault(lab, first, { node: 'node-2' }),
