@@ -9,6 +9,7 @@ import { until } from '../../test/until.ts';
 import { createWorld, recorded, type World } from '../../test/world.ts';
 import type { Remediate } from '../jobs/execute.ts';
 import { createProducer } from '../jobs/producer.ts';
+import type { Diagnose } from '../jobs/worker.ts';
 import { type Action, digestOf, type RemedyOutcome } from '../model/remedy.ts';
 import { ActionKind } from '../model/wire/action.ts';
 import { pack, unpack } from '../model/wire/kind.ts';
@@ -294,6 +295,28 @@ test('a later check that no longer finds the fault closes the request', async ()
     'the closed card',
   );
   expect(await audit(redis)).toEqual(['requested', 'superseded']);
+});
+
+// Where several nodes share a reason, a gap names them all.
+test('a later check that could not see the node leaves the request open', async () => {
+  const { world: w, hands, redis } = await start();
+  const sick = await w.worker(recorded('ip-forward-off'), healer());
+  await requested(w, hands);
+  await sick.stop();
+  const blind: Diagnose = async (request, context) => {
+    const found = await recorded('stale-neighbour')(request, context);
+    if ('refusal' in found) return found;
+    const gap = { what: 'every check of these nodes', where: 'node-1, node-2', reason: 'no agent answered' };
+    return { ...found, verdict: { ...found.verdict, notChecked: [gap] } };
+  };
+  await w.worker(blind, healer());
+  await hands.command('cluster', cara);
+  await until(
+    async () => (await w.slack.messages('incidents')).some((message) => textOf(message).includes('no agent answered')),
+    'the verdict',
+  );
+  await until(async () => (await redis.zcard('nc:lab:untold')) === 0, 'the end of what the verdict causes');
+  expect(await audit(redis)).toEqual(['requested']);
 });
 
 test('what was changed after it was approved is refused, whatever was changed', async () => {

@@ -5,6 +5,7 @@ import { endedMessage, type RunView, waitingMessage } from '../formatters/slack/
 import { threadReplies } from '../formatters/slack/thread.ts';
 import { verdictMessage } from '../formatters/slack/verdict.ts';
 import type { Producer } from '../jobs/producer.ts';
+import { mayHide } from '../model/gaps.ts';
 import { messageOf } from '../model/text.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { type ActionRecord, isClosed } from '../model/wire/action.ts';
@@ -201,7 +202,6 @@ export function createTracker(options: {
         (finding) => `${finding.code} ${finding.remedy === undefined ? finding.entity.name : finding.remedy.node}`,
       ),
     );
-    const unseen = new Set(verdict.notChecked.map(({ where }) => where));
     for (const id of await store.actions.open()) {
       const read = await store.actions.get(id);
       if (!read.ok || read.value === null || read.value.state !== 'requested') continue;
@@ -209,8 +209,8 @@ export function createTracker(options: {
       // What undoes a remedy brings a fault back: that it is not there is no reason against it.
       if (undoes !== undefined) continue;
       const isAbout = request.kind === 'cluster' || (request.kind === 'node' && request.node === target.node);
-      const looked = isAbout && (target.node === null || !unseen.has(target.node));
-      if (!looked || run === verdict.run.id || still.has(`${finding.code} ${target.node}`)) continue;
+      const isUnseen = mayHide(verdict.notChecked, target.node === null ? [] : [target.node]);
+      if (!isAbout || isUnseen || run === verdict.run.id || still.has(`${finding.code} ${target.node}`)) continue;
       await store.actions.supersede(id, 'a later check did not find that fault any more');
       pending.set(`${cluster}/${id}`, { cluster, id });
     }

@@ -1,5 +1,6 @@
 import type { DigestChanges, DigestFacts, DigestIssue, TrendPoint } from './digest.ts';
 import { entityKey } from './entity.ts';
+import { mayHide } from './gaps.ts';
 import { oneLine, shorten } from './text.ts';
 import type { NotChecked, Verdict, VerdictFinding } from './verdict.ts';
 
@@ -110,12 +111,7 @@ function placesOf({ entity, remedy }: VerdictFinding): string[] {
   return entity.kind === 'Node' ? [...new Set([entity.name, remedy?.node ?? entity.name])] : [];
 }
 
-/** Whether something that was not checked may hide it: at one of its places, or anywhere when those are not known. */
+/** Whether something that was not checked may hide it. */
 function isHidden(issue: DigestIssue, gaps: readonly NotChecked[]): boolean {
-  if (issue.kind === 'gap') return false;
-  if (issue.places.length === 0) return gaps.length > 0;
-  return gaps.some(({ where }) => where.split(', ').some((name) => issue.places.includes(name) || EVERYWHERE.test(name)));
+  return issue.kind !== 'gap' && mayHide(gaps, issue.places);
 }
-
-/** What a gap is said to be at when it concerns the whole cluster, or names no node: `cluster`, `Kubernetes API`. */
-const EVERYWHERE = /^(cluster|the cluster|kube-system)$|[^a-z0-9.-]/;
