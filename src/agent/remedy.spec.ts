@@ -317,7 +317,7 @@ test.each([
   expect(await send(bytes)).toEqual(refusal('the order is not one that this agent understands', 2));
 });
 
-test('a command that fails is reported with what it said, and nothing after it runs', async () => {
+test('a command that fails is reported with what it said, nothing after it runs, and what changed nothing is not undone', async () => {
   program('sysctl', 'echo "permission denied on key" >&2; exit 1');
   const error = 'sysctl -w net/ipv4/ip_forward=1: exit status 1 permission denied on key';
   expect(await order(approved(makeAction(), keys))).toEqual({
@@ -326,7 +326,7 @@ test('a command that fails is reported with what it said, and nothing after it r
       READY,
       { type: 'claimed' },
       { type: 'acting', before },
-      { type: 'done', before, after: before, error, undo, holds: true },
+      { type: 'done', before, after: before, error, undo: [], holds: true },
     ],
   });
 });

@@ -1,5 +1,5 @@
 import type { AgentFault } from '../model/evidence.ts';
-import type { Inventory } from '../model/inventory.ts';
+import type { Inventory, Pod } from '../model/inventory.ts';
 
 /**
  * A failure of the cluster, in words that a verdict can repeat. `conflict`: a write found another state than the one it
@@ -103,6 +103,8 @@ export type ClusterWriter = {
     precondition: { readonly uid: string; readonly resourceVersion: string },
     signal: AbortSignal,
   ) => Promise<ClusterResult<StoredObject>>;
+  /** The pods of one namespace. */
+  readonly listPods: (namespace: string, signal: AbortSignal) => Promise<ClusterResult<readonly Pod[]>>;
   /** Deletes exactly the pod with this uid; else `conflict`, or `not-found`. */
   readonly deletePod: (
     pod: { readonly namespace: string; readonly name: string },

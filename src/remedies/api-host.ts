@@ -4,7 +4,7 @@ import type { Pod } from '../model/inventory.ts';
 import type { Host } from './remedy.ts';
 
 /** What remedies need of a cluster beside reading it. */
-export type RemedyWriter = Pick<ClusterWriter, 'openRemedyAgent' | 'read' | 'patch' | 'deletePod'>;
+export type RemedyWriter = Pick<ClusterWriter, 'openRemedyAgent' | 'read' | 'patch' | 'listPods' | 'deletePod'>;
 
 /** A pod that was restarted has to be ready again within this time. Milliseconds. */
 const READY_MS = 90_000;
@@ -54,12 +54,12 @@ export function createApiHost(
   const versions = new Map<string, StoredObject>();
   let deleted: { readonly pod: Pod; readonly others: ReadonlySet<string> } | null = null;
 
-  async function pods(): Promise<readonly Pod[]> {
-    return must(await cluster.inventory(signal)).pods;
+  async function pods(namespace: string): Promise<readonly Pod[]> {
+    return must(await cluster.listPods(namespace, signal));
   }
 
   async function deletePod(namespace: string, name: string, uid: string): Promise<void> {
-    const present = await pods();
+    const present = await pods(namespace);
     const pod = present.find((candidate) => candidate.uid === uid);
     if (pod === undefined) throw new Error(`there is no pod ${namespace}/${name} with the uid ${uid} any more`);
     must(await cluster.deletePod({ namespace, name }, uid, signal));
@@ -72,9 +72,8 @@ export function createApiHost(
     const { pod: gone, others } = deleted;
     const until = performance.now() + readyMs;
     for (;;) {
-      const successor = (await pods()).find(
-        ({ uid, node, namespace, owner, ready }) =>
-          !others.has(uid) && ready && node === gone.node && namespace === gone.namespace && isSameOwner(owner, gone.owner),
+      const successor = (await pods(gone.namespace)).find(
+        ({ uid, node, owner, ready }) => !others.has(uid) && ready && node === gone.node && isSameOwner(owner, gone.owner),
       );
       if (successor !== undefined) return;
       if (performance.now() > until)
@@ -87,8 +86,8 @@ export function createApiHost(
 
   async function roll(target: string): Promise<void> {
     const [, namespace = '', name = ''] = target.split('/');
-    const own = (await pods())
-      .filter((pod) => pod.namespace === namespace && isSameOwner(pod.owner, { kind: 'DaemonSet', name }) && pod.node !== null)
+    const own = (await pods(namespace))
+      .filter((pod) => isSameOwner(pod.owner, { kind: 'DaemonSet', name }) && pod.node !== null)
       .toSorted((a, b) => ((a.node ?? '') < (b.node ?? '') ? -1 : 1));
     if (own.length === 0) throw new Error(`the DaemonSet ${namespace}/${name} has no pods`);
     for (const [index, pod] of own.entries()) {

@@ -151,10 +151,9 @@ test('a finding that no longer holds is refused with what is there', async () =>
 });
 
 test.each([
-  ['the first', 'set', before, ['set mode on', 'free mode'], true],
-  ['a later one', 'check', after, ['set mode on', 'check mode', 'free mode'], false],
-])('when a command fails, %s, what is meant for that runs, and nothing else', async (_, fails, seen, ran, holds) => {
-  const undo = [['set', 'mode', 'off']];
+  ['the first, there is nothing to undo', 'set', before, ['set mode on', 'free mode'], true, []],
+  ['a later one', 'check', after, ['set mode on', 'check mode', 'free mode'], false, [['set', 'mode', 'off']]],
+])('when a command fails, what is meant for that runs, and nothing else: %s', async (_, fails, seen, ran, holds, undo) => {
   const carried = await carry(ACTION, makePlace({ fails: [fails] }));
   expect([carried.status, carried.said.at(-1), carried.ran]).toEqual([
     1,

@@ -87,9 +87,11 @@ export async function carryOut(
   const told = await attempt(async () => {
     if (!later.ok) throw new Error(later.error);
     if (deed.goal !== null) return { after: cited(later.value), undo: [], restored: same(later.value, deed.goal.state) };
+    // Where everything is as it was, as after what `onFailure` brought back, there is nothing to take back.
+    const isAsBefore = same(later.value, prior);
     return {
       after: cited(later.value),
-      undo: remedy.undoCommands(params.data, prior, later.value).map((argv) => [...argv]),
+      undo: isAsBefore ? [] : remedy.undoCommands(params.data, prior, later.value).map((argv) => [...argv]),
       ...(remedy.isIndirect === true ? {} : { holds: remedy.obsolete(params.data, later.value) === null }),
     };
   });

@@ -58,6 +58,7 @@ function fakeCluster(script: Script) {
     ...replay,
     read: unwritten,
     patch: unwritten,
+    listPods: unwritten,
     deletePod: unwritten,
     async inventory(signal) {
       if (script.unreadable !== undefined) return { ok: false, fault: script.unreadable };

@@ -16,6 +16,8 @@ import { REMEDIES } from './index.ts';
 
 export type RemediateOptions = {
   readonly cluster: Cluster & RemedyWriter;
+  /** How long a pod may take to be ready again after a restart, milliseconds; what `apiCommands` say where absent. */
+  readonly readyMs?: number;
 };
 
 export type RemediateContext = {
@@ -49,7 +51,7 @@ const VERIFY_ATTEMPTS = 3;
  * again; where none had, since the finding is a risk, the state that was read again tells. It is never repeated: where the connection is lost after the order was sent, the outcome is unknown, and the
  * probes say what can be said.
  */
-export function createRemediate({ cluster }: RemediateOptions) {
+export function createRemediate({ cluster, readyMs }: RemediateOptions) {
   return async function remediate(action: Action, { signal, onStep, recall }: RemediateContext): Promise<RemedyOutcome> {
     const refused = (reason: string, before: Citation[] = []): RemedyOutcome => ({
       outcome: 'refused',
@@ -69,7 +71,7 @@ export function createRemediate({ cluster }: RemediateOptions) {
       return refused(`${node.name} is another machine than the one that was diagnosed (its uid has changed)`);
     const act =
       REMEDIES[action.remedy]?.place === 'api' || target.node === null
-        ? await request(cluster, action, { signal, onStep, recall })
+        ? await request(cluster, action, { signal, onStep, recall }, readyMs)
         : await order(cluster, action, target.node, { signal, onStep });
     if (act.kind === 'refused') return refused(act.reason, act.before);
     if (action.undoes !== undefined) return undone(act);
@@ -148,13 +150,14 @@ async function request(
   cluster: RemediateOptions['cluster'],
   action: Action,
   { signal, onStep, recall }: RemediateContext,
+  readyMs: number | undefined,
 ): Promise<Act> {
   let act: Act = { kind: 'unknown', reason: 'it ended without a word. It will not be repeated.', before: [] };
   const states: { prior?: unknown; after?: unknown } = {};
   await carryOut(action, {
     place: 'api',
     where: cluster.name,
-    host: createApiHost(cluster, { signal, onStep }),
+    host: createApiHost(cluster, { signal, onStep, ...(readyMs === undefined ? {} : { readyMs }) }),
     ledger: {
       // The store lets every action start once; what is written is bound to the uid and the version that were read.
       claim: () => true,

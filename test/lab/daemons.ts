@@ -66,7 +66,11 @@ async function startFlannel(lab: Handle, node: LabNode): Promise<void> {
   const peers = lab.topology.nodes.filter((peer) => peer !== node && leases.get(peer.name)?.type === lease.type);
   const lines = peers.flatMap((peer) => reach(leases.get(peer.name), peer));
   await lab.sh(node.name, lines.join('\n'));
-  await Promise.all(peers.map((peer) => lab.sh(peer.name, [...forget(own, lease), ...reach(lease, node)].join('\n'))));
+  // One whose own flannel could not bring its device up learns of nobody until it starts again.
+  const ifRunning = lease.type === 'vxlan' ? ['ip -br link show dev flannel.1 up 2>/dev/null | grep -q . || exit 0'] : [];
+  await Promise.all(
+    peers.map((peer) => lab.sh(peer.name, [...ifRunning, ...forget(own, lease), ...reach(lease, node)].join('\n'))),
+  );
 }
 
 async function readLeases(lab: Handle): Promise<ReadonlyMap<string, Lease>> {

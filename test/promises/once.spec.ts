@@ -99,6 +99,7 @@ function clusterDyingAt(at: string): Cluster & RemedyWriter {
     ...createReplayCluster({ current: () => broken }),
     read: unwritten,
     patch: unwritten,
+    listPods: unwritten,
     deletePod: unwritten,
     async openRemedyAgent(node) {
       const child = spawn(process.execPath, [join(import.meta.dirname, 'remedy-process.ts'), root, node, keys.publicKey, at], {

@@ -53,6 +53,7 @@ export function createRecordedNetwork(recording: Recording, pace = 1): DemoNetwo
     }),
     read: async () => NOT_RECORDED,
     patch: async () => NOT_RECORDED,
+    listPods: async () => NOT_RECORDED,
     deletePod: async () => NOT_RECORDED,
     writeEvent: async () => NOT_RECORDED,
   };

@@ -36,6 +36,8 @@ const TIMEOUT_MS = 15_000;
 const COLLECT = { container: 'agent', argv: ['netcheck-agent', 'collect'] } as const;
 const REMEDY = { container: 'remedy', argv: ['netcheck-agent', 'remedy'] } as const;
 
+const AGENTS = `${AGENT_LABEL.key}=${AGENT_LABEL.value}`;
+
 /** Events about what is in no namespace are kept in this one. */
 const EVENTS = 'default';
 
@@ -65,9 +67,9 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
   /** The pods to look for agents in: of the latest inventory, else read once. */
   let agentPods: Promise<ClusterResult<readonly Pod[]>> | null = null;
 
-  async function listAgents(signal: AbortSignal): Promise<ClusterResult<readonly Pod[]>> {
-    const selector = encodeURIComponent(`${AGENT_LABEL.key}=${AGENT_LABEL.value}`);
-    const listed = await api.list(`/api/v1/namespaces/${agentNamespace}/pods?labelSelector=${selector}`, PodObject, signal);
+  async function listPods(namespace: string, signal: AbortSignal, labels = ''): Promise<ClusterResult<readonly Pod[]>> {
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods?labelSelector=${encodeURIComponent(labels)}` as const;
+    const listed = await api.list(path, PodObject, signal);
     return listed.ok ? { ok: true, value: listed.value.items } : listed;
   }
 
@@ -88,7 +90,7 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
   async function openIn({ container, argv }: typeof COLLECT | typeof REMEDY, node: string, signal: AbortSignal): Promise<Opened> {
     const limit = limited(signal);
     // Where all pods may not be listed, those of netcheck's own namespace usually may.
-    agentPods ??= listAgents(limit);
+    agentPods ??= listPods(agentNamespace, limit, AGENTS);
     const pods = await agentPods;
     if (!pods.ok) {
       agentPods = null;
@@ -133,6 +135,7 @@ export function createKubernetesCluster(options: KubernetesClusterOptions): Clus
         const metadata = { ...(patch['metadata'] as object | undefined), uid, resourceVersion };
         return write(ref, 'PATCH', { ...patch, metadata }, signal);
       },
+      listPods: (namespace, signal) => listPods(namespace, limited(signal)),
       async deletePod(pod, uid, signal) {
         const ref = { group: '', version: 'v1', resource: 'pods', ...pod };
         const call = { method: 'DELETE', path: pathOf(ref), body: { preconditions: { uid } } } as const;

@@ -29,6 +29,13 @@ export const REQUESTS = [
   { verb: 'list', path: '/api/v1/nodes', why: 'between which nodes to probe; their addresses, pod networks and readiness' },
   { verb: 'list', path: '/api/v1/pods', why: 'between which pods to probe; where the agents and the backends of services are' },
   { verb: 'list', path: '/api/v1/namespaces/{agents}/pods', isGranted: true, why: 'the agents, before all pods are known' },
+  {
+    verb: 'list',
+    path: '/api/v1/namespaces/{namespace}/pods',
+    isGranted: true,
+    isForRemedies: true,
+    why: 'whether the pod that takes the place of a restarted one is ready',
+  },
   { verb: 'list', path: '/api/v1/services', why: 'which cluster addresses and node ports lead to which pods' },
   { verb: 'list', path: '/api/v1/namespaces', why: 'their labels: network policies select by them' },
   {

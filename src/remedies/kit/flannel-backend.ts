@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { apiCommands, configMapPath } from '../api-host.ts';
 import { defineRemedy, type Remedy } from '../remedy.ts';
-import { DnsName } from './names.ts';
+import { DnsName } from './params.ts';
 
 /** net-conf.json as it is, and as it is to be. */
 const NetConf = z.string().max(2_000).refine(isJson, 'is not JSON');

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { apiCommands, podPath } from '../api-host.ts';
 import { defineRemedy, type Host, type Remedy } from '../remedy.ts';
-import { DnsName, Uid } from './names.ts';
+import { DnsName, Uid } from './params.ts';
 
 const Params = z.strictObject({ namespace: DnsName, pod: DnsName, uid: Uid });
 type Params = z.output<typeof Params>;

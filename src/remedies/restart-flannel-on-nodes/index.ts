@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { podPath } from '../api-host.ts';
-import { DnsName, Uid } from '../kit/names.ts';
+import { DnsName, Uid } from '../kit/params.ts';
 import { POD_IS_GONE, readUid, replaced, restartCommands } from '../kit/restart-pod.ts';
 import { defineRemedy } from '../remedy.ts';
 
