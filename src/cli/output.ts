@@ -1,27 +1,16 @@
 import { formatTerminal } from '../formatters/terminal.ts';
-import { nearNames } from '../model/near-names.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { UsageError } from './usage-error.ts';
 
-const FORMATS = ['text', 'json', 'slack'] as const;
-export type OutputFormat = (typeof FORMATS)[number];
-
-/** Checks the value of `--output`. */
-export function outputFormat(value: unknown): OutputFormat {
-  const format = FORMATS.find((candidate) => candidate === value);
-  if (format !== undefined) return format;
-  const near = nearNames(String(value), FORMATS);
-  throw new UsageError(
-    `--output ${String(value)}: it is text, json or slack.${near.length > 0 ? ` Did you mean ${near[0]}?` : ''}`,
-  );
-}
+/** How a verdict can be printed. */
+export const VERDICT_FORMATS = ['text', 'json', 'slack'] as const;
+type VerdictFormat = (typeof VERDICT_FORMATS)[number];
 
 /** Prints a verdict to standard output. */
-export async function printVerdict(verdict: Verdict, format: OutputFormat): Promise<void> {
+export async function printVerdict(verdict: Verdict, format: VerdictFormat): Promise<void> {
   process.stdout.write(await render(verdict, format));
 }
 
-async function render(verdict: Verdict, format: OutputFormat): Promise<string> {
+async function render(verdict: Verdict, format: VerdictFormat): Promise<string> {
   switch (format) {
     case 'json':
       return `${JSON.stringify(verdict, null, 2)}\n`;

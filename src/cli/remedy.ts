@@ -4,12 +4,10 @@ import { nearNames } from '../model/near-names.ts';
 import type { RemedyPlan } from '../model/remedy.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { propose } from '../remedies/propose.ts';
-import { textOption } from './options.ts';
+import { outputFormat, textOption } from './options.ts';
 import { readBundle } from './replay.ts';
 import { diagnoseOnce } from './run.ts';
 import { UsageError } from './usage-error.ts';
-
-const FORMATS = ['text', 'json'] as const;
 
 /**
  * `netcheck remedy plan [CODE]`: what could be done about all findings, or those with that code, as a card in Slack shows
@@ -17,8 +15,7 @@ const FORMATS = ['text', 'json'] as const;
  */
 export async function remedy(task: string, code: string | undefined, options: Record<string, unknown>): Promise<number> {
   if (task !== 'plan') throw new UsageError(`remedy ${task}: it is remedy plan.`);
-  const format = FORMATS.find((one) => one === options['output']);
-  if (format === undefined) throw new UsageError(`--output ${String(options['output'])}: it is text or json.`);
+  const format = outputFormat(options['output'], ['text', 'json']);
   const file = textOption(options, 'from');
   const bundle = file === undefined ? null : await readBundle(file);
   const found =

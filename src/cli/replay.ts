@@ -5,14 +5,15 @@ import { judge } from '../diagnosis/judge.ts';
 import { Bundle } from '../model/bundle.ts';
 import { messageOf } from '../model/text.ts';
 import { exitCodeOf } from '../model/verdict.ts';
-import { outputFormat, printVerdict } from './output.ts';
+import { outputFormat } from './options.ts';
+import { printVerdict, VERDICT_FORMATS } from './output.ts';
 import { UsageError } from './usage-error.ts';
 
 const GZIP_MAGIC = 0x1f;
 
 /** `netcheck replay FILE`: the verdict of a bundle, plain or gzipped. Returns the exit status. */
 export async function replay(file: string, options: Record<string, unknown>): Promise<number> {
-  const format = outputFormat(options['output']);
+  const format = outputFormat(options['output'], VERDICT_FORMATS);
   const verdict = judge(await readBundle(file));
   await printVerdict(verdict, format);
   return exitCodeOf(verdict.status);

@@ -7,15 +7,15 @@ import { formatProgress } from '../formatters/terminal.ts';
 import { nearNames } from '../model/near-names.ts';
 import { messageOf } from '../model/text.ts';
 import { exitCodeOf, type RunRequest } from '../model/verdict.ts';
-import { textOption } from './options.ts';
-import { outputFormat, printVerdict } from './output.ts';
+import { outputFormat, textOption } from './options.ts';
+import { printVerdict, VERDICT_FORMATS } from './output.ts';
 import { UsageError } from './usage-error.ts';
 import { readVersion } from './version.ts';
 
 /** `netcheck run cluster|node NAME|pod NAMESPACE/NAME`: one diagnosis from the command line. Returns the exit status. */
 export async function run(what: string, name: string | undefined, options: Record<string, unknown>): Promise<number> {
   const request = requestOf(what, name);
-  const format = outputFormat(options['output']);
+  const format = outputFormat(options['output'], VERDICT_FORMATS);
   const bundleFile = textOption(options, 'bundle');
   const { verdict, bundle } = await diagnoseOnce(request, options, format === 'text');
   if (bundleFile !== undefined) await writeBundle(bundleFile, bundle);

@@ -1,16 +1,13 @@
-import { nearNames } from '../../model/near-names.ts';
 import { redactorOf } from '../log.ts';
+import { outputFormat } from '../options.ts';
 import { chosenClusters, configFile } from '../settings.ts';
 import { roleOf } from '../show-config.ts';
-import { UsageError } from '../usage-error.ts';
 import { readVersion } from '../version.ts';
 import { checkCluster } from './cluster.ts';
 import { checkConfig, checkNode, checkRemedies } from './installation.ts';
 import { type Item, notChecked, type Section, type State } from './item.ts';
 import { checkRedis } from './redis.ts';
 import { checkSlack } from './slack.ts';
-
-const FORMATS = ['text', 'json'] as const;
 
 const WORDS: Readonly<Record<State, string>> = {
   ok: 'ok',
@@ -21,7 +18,7 @@ const WORDS: Readonly<Record<State, string>> = {
 
 /** `netcheck doctor`: looks at an installation and changes nothing. Returns 0, or 1 when something fails. */
 export async function doctor(options: Readonly<Record<string, unknown>>): Promise<number> {
-  const format = formatOf(options['output']);
+  const format = outputFormat(options['output'], ['text', 'json']);
   const role = roleOf(options['for']);
   const file = configFile(options);
   const { config, items } = checkConfig(file, role);
@@ -57,13 +54,6 @@ export async function doctor(options: Readonly<Record<string, unknown>>): Promis
 
 async function without(): Promise<readonly Item[]> {
   return [notChecked('the configuration cannot be used')];
-}
-
-function formatOf(value: unknown): (typeof FORMATS)[number] {
-  const format = FORMATS.find((candidate) => candidate === value);
-  if (format !== undefined) return format;
-  const [near] = nearNames(String(value), FORMATS, 1);
-  throw new UsageError(`--output ${String(value)}: it is text or json.${near === undefined ? '' : ` Did you mean ${near}?`}`);
 }
 
 function asJson(sections: readonly Section[], ok: boolean): string {
