@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../src/model/text.ts';
 import { startGuard } from '../guard.ts';
 import { agentBundle } from './agent.ts';
+import { withReadiness } from './api/readiness.ts';
 import type { Recreated } from './api/server.ts';
 import { writeBuildFiles } from './build.ts';
 import { DAEMONS } from './daemons.ts';
@@ -142,10 +143,7 @@ async function startDaemon(lab: Handle, { namespace, name, owner }: Recreated, l
   const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
   try {
     const { body } = await lab.api('GET', path);
-    const { spec, status } = body as {
-      spec: { nodeName: string };
-      status: { conditions: { type: string }[]; containerStatuses: object[] };
-    };
+    const { spec, status } = body as { spec: { nodeName: string }; status: object };
     const started = await Promise.resolve(DAEMONS[owner]?.(lab, lab.node(spec.nodeName))).then(
       () => null,
       (error: unknown) => messageOf(error),
@@ -155,14 +153,7 @@ async function startDaemon(lab: Handle, { namespace, name, owner }: Recreated, l
     const state = ready
       ? { running: { startedAt: new Date().toISOString() } }
       : { waiting: { reason: 'CrashLoopBackOff', message: `back-off 10s restarting failed container of ${name}` } };
-    await lab.api('PATCH', `${path}/status`, {
-      status: {
-        conditions: status.conditions.map((condition) =>
-          /^(Ready|ContainersReady)$/.test(condition.type) ? { ...condition, status: ready ? 'True' : 'False' } : condition,
-        ),
-        containerStatuses: status.containerStatuses.map((one) => ({ ...one, ready, started: ready, state })),
-      },
-    });
+    await lab.api('PATCH', `${path}/status`, { status: withReadiness(status, ready, state) });
   } catch (error) {
     log(`${namespace}/${name}: ${messageOf(error)}`);
   }

@@ -10,6 +10,7 @@ import { createKubeletProxy, type KubeletAddress, refuseUpgrade } from './kubele
 import { startNodeMonitor } from './node-monitor.ts';
 import { type KubeObject, listAt, textAt, valueAt } from './objects.ts';
 import { type Access, ADMINS, forbidden, isAllowed, type User } from './rbac.ts';
+import { withReadiness } from './readiness.ts';
 import {
   discovery,
   parseResourcePath,
@@ -489,29 +490,9 @@ export function recreateDaemonSetPods(object: KubeObject, api: ObjectWriter, sta
     ...metadata
   } = object.metadata;
   const name = textAt(owner, 'name');
-  api.put(starting.includes(name) ? { ...object, metadata, status: notReady(object['status']) } : { ...object, metadata });
+  const status = starting.includes(name)
+    ? { status: withReadiness(object['status'] ?? {}, false, { waiting: { reason: 'ContainerCreating' } }) }
+    : {};
+  api.put({ ...object, metadata, ...status });
   return { namespace, name: metadata.name, owner: name };
-}
-
-function notReady(status: unknown): unknown {
-  const {
-    conditions = [],
-    containerStatuses = [],
-    ...rest
-  } = status as {
-    conditions?: { type: string }[];
-    containerStatuses?: object[];
-  };
-  return {
-    ...rest,
-    conditions: conditions.map((condition) =>
-      /^(Ready|ContainersReady)$/.test(condition.type) ? { ...condition, status: 'False' } : condition,
-    ),
-    containerStatuses: containerStatuses.map((container) => ({
-      ...container,
-      ready: false,
-      started: false,
-      state: { waiting: { reason: 'ContainerCreating' } },
-    })),
-  };
 }

@@ -1,3 +1,4 @@
+import { withReadiness } from '../api/readiness.ts';
 import { fdbBatch, overlayBatch, subnetEnv } from '../build.ts';
 import type { Handle } from '../handle.ts';
 import { CLUSTER, type LabNode } from '../topology.ts';
@@ -6,6 +7,8 @@ import { expectPackets, ping } from './packets.ts';
 import { otherNode, podIp } from './where.ts';
 
 /* Faults of flannel itself: it does not run, or it has told the other nodes something that is not so. */
+
+type Vxlan = { readonly vni: number; readonly port: number };
 
 const FILE = '/run/flannel/subnet.env';
 const CONFIG = '/api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg';
@@ -39,29 +42,23 @@ function aside(lab: Handle, at: At): ReturnType<typeof ping>[] {
 async function setReady(lab: Handle, at: At, ready: boolean): Promise<void> {
   const path = podPath(lab, at);
   const { body } = await lab.api('GET', path);
-  const { status } = body as { status: { conditions: { type: string }[]; containerStatuses: object[] } };
-  const depends = ['Ready', 'ContainersReady'];
-  const conditions = status.conditions.map((condition) =>
-    depends.includes(condition.type) ? { ...condition, status: ready ? 'True' : 'False' } : condition,
-  );
-  const { startTime } = status as unknown as { startTime: string };
+  const { status } = body as { status: { startTime: string } };
   const state = ready
-    ? { running: { startedAt: startTime } }
+    ? { running: { startedAt: status.startTime } }
     : {
         waiting: {
           reason: 'CrashLoopBackOff',
           message: 'back-off 5m0s restarting failed container=kube-flannel pod=kube-flannel-ds_kube-flannel',
         },
       };
-  const containerStatuses = status.containerStatuses.map((container) => ({ ...container, ready, started: ready, state }));
-  await lab.api('PATCH', `${path}/status`, { status: { conditions, containerStatuses } });
+  await lab.api('PATCH', `${path}/status`, { status: withReadiness(status, ready, state) });
 }
 
 /** Lines of sh that make flannel.1 of a node anew, as flanneld does. */
-export function rebuildScript(lab: Handle, node: LabNode): string {
+export function rebuildScript(lab: Handle, node: LabNode, vxlan: Vxlan = CLUSTER.vxlan): string {
   return `ip link del flannel.1 2>/dev/null || :
 ip -batch - <<'END'
-${overlayBatch(lab.topology, node, CLUSTER.vxlan).join('\n')}
+${overlayBatch(lab.topology, node, vxlan).join('\n')}
 END
 bridge -batch - <<'END'
 ${fdbBatch(lab.topology, node).join('\n')}

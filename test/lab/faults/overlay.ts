@@ -1,7 +1,7 @@
-import { fdbBatch, overlayBatch } from '../build.ts';
 import type { Handle } from '../handle.ts';
 import { CLUSTER } from '../topology.ts';
 import { type At, type Fault, failedBy } from './fault.ts';
+import { rebuildScript } from './flannel.ts';
 import { aroundPair, expectPackets, ping } from './packets.ts';
 import { otherNode, podIp } from './where.ts';
 
@@ -14,17 +14,7 @@ const proveOverlayDead: Fault['prove'] = (lab, at) =>
 
 /** Makes flannel.1 anew, with its entries and routes, as flanneld would with this VNI and port. */
 async function rebuild(lab: Handle, name: string, vxlan: { readonly vni: number; readonly port: number }): Promise<void> {
-  const node = lab.node(name);
-  await lab.sh(
-    name,
-    `ip link del flannel.1
-ip -batch - <<'END'
-${overlayBatch(lab.topology, node, vxlan).join('\n')}
-END
-bridge -batch - <<'END'
-${fdbBatch(lab.topology, node).join('\n')}
-END`,
-  );
+  await lab.sh(name, rebuildScript(lab, lab.node(name), vxlan));
 }
 
 function mismatch(what: 'vni' | 'port', value: number): Fault {

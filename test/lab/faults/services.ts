@@ -202,15 +202,7 @@ END`,
     );
     return {};
   },
-  prove: (lab, at) =>
-    expectPackets(lab, {
-      pass: [
-        ...podsOf(lab.topology, 'coredns').map(({ ip }) => dns(at.node, ip)),
-        dns(at.peer, CLUSTER.dnsService),
-        tcp(at.node, CLUSTER.apiService, 443),
-      ],
-      fail: [dns(at.node, CLUSTER.dnsService)],
-    }),
+  prove: (lab, at) => proveOldDns(lab, at),
   async heal(lab, at) {
     await lab.sh(
       at.node,
