@@ -4,7 +4,7 @@ import { type HopPattern, nodePlace } from '../../../model/hop.ts';
 import type { Inventory } from '../../../model/inventory.ts';
 import type { ProbeResult } from '../../../model/probe.ts';
 import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
-import { isWithin } from '../../kit/cidr.ts';
+import { createIsWithin } from '../../kit/cidr.ts';
 import { type Counters, parseCounters } from '../../kit/counters.ts';
 import { backendOffers, flannelNodes } from '../../kit/flannel.ts';
 import { type Link, parseLinks } from '../../kit/links.ts';
@@ -45,9 +45,12 @@ export const vxlanPortBlocked = defineCheck({
       return a !== undefined && b !== undefined && a.port === b.port && a.vni === b.vni;
     });
     const blocked = measured.filter(({ isBlocked }) => isBlocked);
-    return groupPairs(blocked, measured)
-      .filter((group) => group.kind !== 'node' || isLostBetween(group, tunnels.get(group.node)))
-      .map((group) => ({ ...draftOf(group, any.port), ...offersOf(inventory, facts) }));
+    const groups = groupPairs(blocked, measured).filter(
+      (group) => group.kind !== 'node' || isLostBetween(group, tunnels.get(group.node)),
+    );
+    if (groups.length === 0) return [];
+    const offers = offersOf(inventory, facts);
+    return groups.map((group) => ({ ...draftOf(group, any.port), ...offers }));
   },
 });
 
@@ -59,12 +62,13 @@ function offersOf(inventory: Inventory, facts: ReadonlyMap<string, Facts>): Pick
 
 /** Whether every node has all others in the subnet of its own card; of a node that was not read that is not known. */
 function areOnOneLink(inventory: Inventory, facts: ReadonlyMap<string, Facts>): boolean {
+  const isInside = createIsWithin();
   return inventory.nodes.every(({ name }) => {
     const own = facts.get(name);
     const uplink = own === undefined ? null : networkOf(inventory, name, own.links).uplink;
     const subnet = uplink?.addresses.find(({ family }) => family === 4);
     return (
-      subnet !== undefined && inventory.nodes.every(({ ip }) => ip !== null && isWithin(ip, `${subnet.ip}/${subnet.prefix}`))
+      subnet !== undefined && inventory.nodes.every(({ ip }) => ip !== null && isInside(ip, `${subnet.ip}/${subnet.prefix}`))
     );
   });
 }

@@ -49,10 +49,9 @@ export const vxlanSettingsMismatch = defineCheck({
     if (expected === null) return [];
     const drafts = [...facts].flatMap(([node, own]) => judgeNode(node, own, expected, inventory));
     const odd = drafts.filter(isMismatch).map(({ entity }) => entity.name);
-    return drafts.map((draft) => ({
-      ...draft,
-      remedy: isMismatch(draft) ? restartFlannelOn(inventory, toRestart(facts, inventory, odd)) : draft.remedy,
-    }));
+    if (odd.length === 0) return drafts;
+    const remedy = restartFlannelOn(inventory, toRestart(facts, inventory, odd));
+    return drafts.map((draft) => (isMismatch(draft) ? { ...draft, remedy } : draft));
   },
 });
 
