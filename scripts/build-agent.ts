@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { templateOf } from '../src/agent/template.ts';
 import { CHECKS } from '../src/checks/index.ts';
 import type { Readings } from '../src/checks/kit/check.ts';
 import { PLANNING } from '../src/diagnosis/collect.ts';
-import { templateOf } from '../src/model/wire/agent.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 

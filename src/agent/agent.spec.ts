@@ -10,10 +10,11 @@ import { decode, encode } from 'dns-packet';
 import { afterEach, expect, test } from 'vitest';
 import { createCertificates } from '../../test/lab/api/certificates.ts';
 import type { Evidence } from '../model/evidence.ts';
-import { ExchangeOutcome, type FromAgent, Listening, type Operation, type Task, templateOf } from '../model/wire/agent.ts';
+import { ExchangeOutcome, type FromAgent, Listening, type Operation, type Task } from '../model/wire/agent.ts';
 import { createFrameReader, encodeFrame, MAX_FRAME_BYTES } from '../model/wire/frames.ts';
 import { serve } from './agent.ts';
 import { readFiles } from './files.ts';
+import { templateOf } from './template.ts';
 
 const PRINTED = ['printf', 'tcp 1 a=1\\ntcp 2 a=2\\nudp 3 a=1\\nelse\\ntcp 4 a=1'] as const;
 const COMMANDS = [['echo', 'hello'], ['sleep', '60'], ['yes'], ['sh', '-c', 'echo oops >&2; exit 3'], ['no-such-command']];

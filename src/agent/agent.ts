@@ -21,10 +21,10 @@ export type AgentOptions = {
   readonly onEnd: (exitCode: number) => void;
 };
 
-/** Operations that need sockets which stay open; for these the agent runs inside the pod's namespace as well. */
-const INSIDE: ReadonlySet<Operation['op']> = new Set(['listen', 'send', 'heard']);
-
-/** An agent inside the probe pod's network namespace, driven over its standard input and output. */
+/**
+ * An agent inside the probe pod's network namespace, driven over its standard input and output: whatever is sent from
+ * there is sent by it. Starting it once costs as much as entering the namespace for ten exchanges.
+ */
 type Inner = { readonly send: (message: ToAgent) => void; readonly end: () => void };
 
 /**
@@ -37,7 +37,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     root,
     processes: createProcesses(),
     pod: null,
-    pings: { node: createPings(), pod: createPings() },
+    pings: createPings(),
     listener: null,
   };
   const frames = createFrameReader(MAX_FRAME_BYTES);
@@ -140,7 +140,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
   function perform(task: Task): Promise<void> {
     const { operation } = task;
     if (operation.op === 'enter') return enter(operation, task.key);
-    if (operation.in === 'node' || !INSIDE.has(operation.op)) return carryOut(task, workplace, report);
+    if (operation.in === 'node') return carryOut(task, workplace, report);
     if (inner === null) {
       report(task.key, failure(operation, 'there is no agent inside the probe pod', now(), 'failed'));
       return Promise.resolve();
@@ -177,8 +177,9 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     // What waits for silence has to find the pings underway.
     const isPing = ({ operation }: Task): boolean => operation.op === 'ping';
     const ordered = [...tasks.filter(isPing), ...tasks.filter((task) => !isPing(task))];
+    const way = inTurn(ordered.filter(isWay));
     const onNode = inTurn(ordered.filter((task) => !isWay(task) && !isInside(task)));
-    await inTurn(ordered.filter(isWay));
+    await way;
     await inTurn(ordered.filter(isInside));
     await onNode;
     say({ type: 'done', round });

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Exchange, ExchangeOutcome } from '../model/wire/agent.ts';
 import { dialogueOf } from './dialogue.ts';
-import { TIMED_OUT, type Transport } from './transport.ts';
+import { attemptOnce, TIMED_OUT } from './transport.ts';
 
 /** When and how often an exchange is tried; milliseconds. */
 export type Pace = {
@@ -21,20 +21,16 @@ const BURST = 8;
  * long as nothing has been answered: one lost SYN is not a dead path. An error that the other side or the kernel
  * answered with ends it.
  */
-export async function runExchanges(
-  exchanges: readonly Exchange[],
-  pace: Pace,
-  transport: Transport,
-): Promise<readonly ExchangeOutcome[]> {
+export async function runExchanges(exchanges: readonly Exchange[], pace: Pace): Promise<readonly ExchangeOutcome[]> {
   const running: Promise<ExchangeOutcome>[] = [];
   for (const exchange of exchanges) {
     if (running.length % BURST === BURST - 1) await nextTurn();
-    running.push(pace.until === 'sent' ? runEvery(exchange, pace, transport) : runExchange(exchange, pace, transport));
+    running.push(pace.until === 'sent' ? runEvery(exchange, pace) : runExchange(exchange, pace));
   }
   return Promise.all(running);
 }
 
-function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Promise<ExchangeOutcome> {
+function runExchange(exchange: Exchange, pace: Pace): Promise<ExchangeOutcome> {
   return new Promise((resolve) => {
     let started = 0;
     let ended = 0;
@@ -53,7 +49,7 @@ function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Prom
       started += 1;
       // On a starved node the timer comes late, and so may the answer: that one is heard first.
       if (started < pace.attempts) timer = setTimeout(() => setImmediate(tryOnce), pace.everyMs);
-      void attempt(exchange, pace.timeoutMs, transport).then((outcome) => {
+      void attempt(exchange, pace.timeoutMs).then((outcome) => {
         ended += 1;
         if (settled) return;
         last = outcome;
@@ -66,15 +62,11 @@ function runExchange(exchange: Exchange, pace: Pace, transport: Transport): Prom
 }
 
 /** Tries an exchange so many times, each for itself; tells the first that was not answered well, if one was not. */
-async function runEvery(
-  exchange: Exchange,
-  { attempts, everyMs, timeoutMs }: Pace,
-  transport: Transport,
-): Promise<ExchangeOutcome> {
+async function runEvery(exchange: Exchange, { attempts, everyMs, timeoutMs }: Pace): Promise<ExchangeOutcome> {
   const outcomes = await Promise.all(
     Array.from({ length: attempts }, async (_, index) => {
       await sleep(index * everyMs);
-      return attempt(exchange, timeoutMs, transport);
+      return attempt(exchange, timeoutMs);
     }),
   );
   const good = outcomes.filter(({ result }) => result === 'ok');
@@ -83,8 +75,8 @@ async function runEvery(
 }
 
 /** One attempt; never rejects. */
-async function attempt(exchange: Exchange, timeoutMs: number, transport: Transport): Promise<Attempt> {
+async function attempt(exchange: Exchange, timeoutMs: number): Promise<Attempt> {
   const start = performance.now();
-  const answer = await transport(exchange, dialogueOf(exchange), timeoutMs);
+  const answer = await attemptOnce(exchange, dialogueOf(exchange), timeoutMs);
   return { ...answer, ms: Math.round((performance.now() - start) * 100) / 100 };
 }

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { Evidence } from '../model/evidence.ts';
 import { messageOf } from '../model/text.ts';
-import { type Operation, type Task, templateOf } from '../model/wire/agent.ts';
+import type { Operation, Task } from '../model/wire/agent.ts';
 import { type Bounds, now, type Processes, runCommand } from './command.ts';
 import { type Listener, listen, send } from './datagrams.ts';
 import { askInPairs } from './dns-pairs.ts';
@@ -10,7 +10,7 @@ import { readFiles } from './files.ts';
 import { type Pings, ping } from './ping.ts';
 import { findPodProcess } from './pod-process.ts';
 import { readPodCounters, readPodState } from './pods.ts';
-import { fromHere, fromInside } from './transport.ts';
+import { templateOf } from './template.ts';
 
 /** The catalogue's own readings: the only commands and files that the agent runs and reads, each written as JSON. */
 export type Templates = { readonly commands: ReadonlySet<string>; readonly files: ReadonlySet<string> };
@@ -24,7 +24,7 @@ export type Workplace = {
   readonly root: string;
   readonly processes: Processes;
   pod: number | null;
-  readonly pings: { readonly node: Pings; readonly pod: Pings };
+  readonly pings: Pings;
   listener: Listener | null;
 };
 
@@ -59,19 +59,16 @@ type Operations = {
 };
 
 const OPERATIONS: Operations = {
-  async run({ in: where, argv, tally, needs }, { task, bounds, workplace, report }) {
+  async run({ argv, tally, needs }, { task, bounds, workplace, report }) {
     const needed = needs === undefined ? null : readFiles([needs], workplace.root, bounds);
     if (needed !== null && needed.exitCode !== 0) report(task.key, { ...needed, argv });
-    else report(task.key, await runCommand([...wayInto(where, workplace), ...argv], bounds, workplace.processes, { tally }));
+    else report(task.key, await runCommand(argv, bounds, workplace.processes, { tally }));
   },
   async read({ files, lines }, { task, bounds, workplace, report }) {
     report(task.key, readFiles(files, workplace.root, bounds, lines));
   },
   async ping(operation, { task, bounds, workplace, report }) {
-    report(
-      task.key,
-      await ping(operation, workplace.pings[operation.in], wayInto(operation.in, workplace), bounds, workplace.processes),
-    );
+    report(task.key, await ping(operation, workplace.pings, bounds, workplace.processes));
   },
   async arp({ dev, targets }, { bounds, workplace, report }) {
     const ask = async (ip: string): Promise<void> =>
@@ -89,15 +86,14 @@ const OPERATIONS: Operations = {
     report(task.key, await runCommand(['ethtool', '-S', dev], bounds, workplace.processes));
   },
   async exchange(operation, { task, workplace, report, startedMs }) {
-    const transport = operation.in === 'node' ? fromHere : fromInside(wayInto('pod', workplace), workplace.processes);
-    const pings = workplace.pings[operation.in];
+    const { pings } = workplace;
     if (operation.ifSilent) await pings.silence;
     const wanted = operation.exchanges.filter(({ ip }) => !operation.ifSilent || !pings.answered.has(ip));
-    const outcomes = await runExchanges(wanted, operation, transport);
+    const outcomes = await runExchanges(wanted, operation);
     report(task.key, printed(['exchange'], outcomes, startedMs));
   },
-  async 'dns-pairs'(operation, { task, workplace, report, startedMs }) {
-    const outcomes = await askInPairs(operation, wayInto('pod', workplace), workplace.processes);
+  async 'dns-pairs'(operation, { task, report, startedMs }) {
+    const outcomes = await askInPairs(operation);
     report(task.key, printed(['dns-pairs'], outcomes, startedMs));
   },
   async listen({ token }, { task, workplace, report, startedMs }) {
@@ -138,13 +134,6 @@ const OPERATIONS: Operations = {
 /** arping waits for whole seconds; a machine on the same link answers within a few milliseconds or not at all. */
 const INTERRUPTED = 130;
 const WITHIN_LINK_TIME = ['timeout', '--preserve-status', '--signal=INT', '0.4'];
-
-/** What a command is put behind so that it runs in the network namespace asked for. */
-function wayInto(where: 'node' | 'pod', { pod }: Workplace): readonly string[] {
-  if (where === 'node') return [];
-  if (pod === null) throw new Error('the probe pod of this node has not been found');
-  return ['nsenter', `--net=/proc/${pod}/ns/net`, '--'];
-}
 
 function printed(argv: readonly string[], value: unknown, startedMs: number): Evidence {
   return {

@@ -11,7 +11,7 @@ const SILENT_AFTER_MS = 200;
 const GAP_MS = 1;
 
 /**
- * What is known of the pings of one network namespace: the targets that have answered, and when those that have not may be
+ * What is known of the pings of the agent's network namespace: the targets that have answered, and when those that have not may be
  * called silent. On a starved node that is late: counted from the first reply, not from when the ping was asked for.
  */
 export type Pings = { readonly answered: Set<string>; silence: Promise<void> };
@@ -27,13 +27,7 @@ const HEADERS = 28;
  * One fping for all targets. Its replies are watched as they come and noted in `pings`, so that silence can be followed up
  * while it still waits.
  */
-export function ping(
-  operation: Ping,
-  pings: Pings,
-  enter: readonly string[],
-  bounds: Bounds,
-  processes: Processes,
-): Promise<Evidence> {
+export function ping(operation: Ping, pings: Pings, bounds: Bounds, processes: Processes): Promise<Evidence> {
   let rest = '';
   const silence = Promise.withResolvers<void>();
   let timer: NodeJS.Timeout | undefined;
@@ -47,7 +41,7 @@ export function ping(
       timer ??= setTimeout(silence.resolve, operation.targets.length * GAP_MS + SILENT_AFTER_MS);
     }
   };
-  const ended = runCommand([...enter, ...fpingArgv(operation)], bounds, processes, { onOutput });
+  const ended = runCommand(fpingArgv(operation), bounds, processes, { onOutput });
   void ended.then(() => {
     clearTimeout(timer);
     silence.resolve();

@@ -1,12 +1,9 @@
-import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import type { Exchange } from '../model/wire/agent.ts';
-import { killGroup, type Processes } from './command.ts';
 import type { Answer, Dialogue } from './dialogue.ts';
 
-/** Carries one attempt at a dialogue to a server and back; never rejects. */
-export type Transport = (to: Pick<Exchange, 'ip' | 'port'>, dialogue: Dialogue, timeoutMs: number) => Promise<Answer>;
+type Transport = (to: Pick<Exchange, 'ip' | 'port'>, dialogue: Dialogue, timeoutMs: number) => Promise<Answer>;
 
 export const TIMED_OUT: Answer = { result: 'TIMEOUT', detail: '' };
 
@@ -15,8 +12,8 @@ function deadline(finish: (result: Answer) => void, timeoutMs: number): NodeJS.T
   return setTimeout(() => setImmediate(finish, TIMED_OUT), timeoutMs);
 }
 
-/** From this process's own network namespace. */
-export const fromHere: Transport = (to, dialogue, timeoutMs) =>
+/** One attempt at a dialogue with a server, from this process's own network namespace; never rejects. */
+export const attemptOnce: Transport = (to, dialogue, timeoutMs) =>
   dialogue.transport === 'tcp' ? overTcp(to, dialogue, timeoutMs) : overUdp(to, dialogue, timeoutMs);
 
 /** Ends with a reset, not a FIN: no TIME_WAIT stays behind on the node. */
@@ -72,71 +69,8 @@ const overUdp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
     });
   });
 
-/**
- * From a network namespace that this process is not in: `enter` is the command that enters it. socat(1) holds the socket
- * there and hands on what is said; starting it costs a tenth of starting this program again inside.
- */
-export function fromInside(enter: readonly string[], processes: Processes): Transport {
-  return ({ ip, port }, { transport, request, judge }, timeoutMs) =>
-    new Promise((resolve) => {
-      const address = `${transport.toUpperCase()}:${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
-      const [command, ...args] = [...enter, 'socat', '-', address];
-      const child = spawn(command, args, {
-        stdio: ['pipe', 'pipe', 'pipe'],
-        detached: true,
-        env: { ...process.env, LC_ALL: 'C' },
-      });
-      const { pid } = child;
-      if (pid !== undefined) processes.add(pid);
-      let answer: Buffer = Buffer.alloc(0);
-      let said = '';
-      const finish = (result: Answer): void => {
-        clearTimeout(timer);
-        if (pid !== undefined) {
-          killGroup(pid);
-          processes.remove(pid);
-        }
-        resolve(result);
-      };
-      const timer = deadline(finish, timeoutMs);
-      child.stdin.on('error', () => {});
-      // With nothing to say, the end of the input makes socat close the connection that it has made, and end with 0.
-      if (request === null) child.stdin.end();
-      else child.stdin.write(request);
-      child.stdout.on('data', (chunk: Buffer) => {
-        answer = Buffer.concat([answer, chunk]);
-        const result = judge(answer);
-        if (result !== null) finish(result);
-      });
-      child.stderr.on('data', (chunk: Buffer) => {
-        said += chunk.toString('utf8');
-      });
-      child.on('error', (error) => finish({ result: 'ERROR', detail: error.message }));
-      child.on('close', (code) => {
-        if (code === 0) finish(request === null ? { result: 'ok', detail: '' } : CLOSED);
-        else finish(failed(errnoOf(said), said.trim().split('\n').at(-1) ?? ''));
-      });
-    });
-}
-
 const CLOSED: Answer = { result: 'ECONNRESET', detail: 'closed before it answered' };
 
 function failed(code: string, detail: string): Answer {
   return code === 'ETIMEDOUT' ? TIMED_OUT : { result: code, detail };
-}
-
-/** The errno names of what strerror(3) says in the C locale. */
-const ERRNO: readonly (readonly [string, string])[] = [
-  ['Connection refused', 'ECONNREFUSED'],
-  ['Connection reset', 'ECONNRESET'],
-  ['No route to host', 'EHOSTUNREACH'],
-  ['Network is unreachable', 'ENETUNREACH'],
-  ['Connection timed out', 'ETIMEDOUT'],
-  ['Permission denied', 'EACCES'],
-  ['Operation not permitted', 'EPERM'],
-  ['Invalid argument', 'EINVAL'],
-];
-
-function errnoOf(text: string): string {
-  return ERRNO.find(([words]) => text.includes(words))?.[1] ?? 'ERROR';
 }

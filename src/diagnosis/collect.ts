@@ -30,7 +30,7 @@ import {
 } from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
-import { findTasks, heardTasks, listenTasks, probeTasks, readingMoments, readingTasks, type Uplink } from './tasks.ts';
+import { heardTasks, listenTasks, probeTasks, readingMoments, readingTasks, type Uplink, wayTasks } from './tasks.ts';
 
 /** Time limits of the phases, in milliseconds. */
 export type Limits = {
@@ -92,7 +92,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const sessions = nodes.map((node) => {
     const tasks = [
       ...readingTasks(collects, 'start'),
-      ...findTasks(probePodOf(inventory, node.name)?.uid ?? null),
+      ...wayTasks(probePodOf(inventory, node.name)?.uid ?? null),
       ...(listensAtOnce(nodes) ? listenTasks(token, 'node') : []),
     ];
     return openSession(cluster, node.name, tasks, signal, now);

@@ -228,15 +228,18 @@ function exchangeOf(probe: Probe, tags: Tags): Exchange {
 
 const SMALL = { deadlineMs: READING_DEADLINE_MS, maxBytes: MAX_BYTES };
 
-/** The task that finds a node's probe pod. */
-export function findTasks(podUid: string | null): readonly Task[] {
-  return podUid === null ? [] : [{ key: 'find pod', operation: { op: 'find', in: 'node', uid: podUid }, ...SMALL }];
+/** The tasks that find a node's probe pod and start the agent inside it, for all that is sent from there. */
+export function wayTasks(podUid: string | null): readonly Task[] {
+  if (podUid === null) return [];
+  return [
+    { key: 'find pod', operation: { op: 'find', in: 'node', uid: podUid }, ...SMALL },
+    { key: 'enter pod', operation: { op: 'enter', in: 'node' }, ...SMALL },
+  ];
 }
 
 /** The tasks that open an agent's ears, in the node's namespace or in that of its probe pod. */
 export function listenTasks(token: string, where: 'node' | 'pod'): readonly Task[] {
-  const listen: Task = { key: `listen ${where}`, operation: { op: 'listen', in: where, token }, ...SMALL };
-  return where === 'node' ? [listen] : [{ key: 'enter pod', operation: { op: 'enter', in: 'node' }, ...SMALL }, listen];
+  return [{ key: `listen ${where}`, operation: { op: 'listen', in: where, token }, ...SMALL }];
 }
 
 /** The tasks that ask an agent what it heard, where it listens. */

@@ -23,12 +23,12 @@ export async function benchNode(nodes: number): Promise<string> {
     for (let run = 0; run < RUNS; run += 1) {
       const watch = watchAgents(bundle);
       const { verdict } = await diagnoseLab(lab);
-      const agents = await watch.end();
+      const ended = await watch.end();
       if (verdict.status !== 'healthy') throw new Error(`the lab is not healthy: ${verdict.headline}`);
-      runs.push(...agents);
+      runs.push(...ended);
       // Until the streams are closed on both sides.
       await delay(1000);
-      left += agentPids(bundle).length;
+      left += agents(bundle).size;
     }
     const cpu = runs.map((agent) => agent.cpu).toSorted((a, b) => a - b);
     const wall = runs.map((agent) => agent.wall).toSorted((a, b) => a - b);
@@ -51,9 +51,10 @@ function watchAgents(bundle: string) {
   const watching = (async () => {
     while (!over.signal.aborted) {
       const now = performance.now();
-      for (const pid of agentPids(bundle)) {
-        const cpu = cpuOf(pid);
-        if (cpu === null) continue;
+      for (const [pid, inside] of agents(bundle)) {
+        const own = cpuOf(pid);
+        if (own === null) continue;
+        const cpu = inside.reduce((sum, child) => sum + (cpuOf(child) ?? 0), own);
         const known = seen.get(pid);
         if (known === undefined) seen.set(pid, { first: now, last: now, cpu });
         else Object.assign(known, { last: now, cpu: Math.max(cpu, known.cpu) });
@@ -70,14 +71,16 @@ function watchAgents(bundle: string) {
   };
 }
 
-/** Agents of this bundle that were started by an exec; those inside pods are their children, and counted with them. */
-function agentPids(bundle: string): readonly number[] {
+/** The agents of this bundle that were started by an exec, each with those that it has started inside pods. */
+function agents(bundle: string): ReadonlyMap<number, readonly number[]> {
   const pids = readdirSync('/proc').flatMap((entry) => {
     if (!/^\d+$/.test(entry)) return [];
     const [program = '', script, task] = read(`/proc/${entry}/cmdline`)?.split('\0') ?? [];
     return program.endsWith('node') && script === bundle && task === 'collect' ? [Number(entry)] : [];
   });
-  return pids.filter((pid) => !pids.includes(Number(statOf(pid)?.[1])));
+  const parents = new Map(pids.map((pid) => [pid, Number(statOf(pid)?.[1])]));
+  const outer = pids.filter((pid) => !pids.includes(parents.get(pid) ?? 0));
+  return new Map(outer.map((pid) => [pid, pids.filter((child) => parents.get(child) === pid)]));
 }
 
 /** Seconds of processor time that a process and its ended children have used; see proc(5), fields 14 to 17 of stat. */

@@ -73,7 +73,7 @@ test('only the image for remedies holds what changes a node', () => {
   expect(holders.map(({ name }) => name)).toEqual(['remedy']);
 });
 
-test('the agent has exactly the tools that the catalogue, the agent and the remedies start', () => {
+test('the agent has exactly the tools that the catalogue, the agent, the remedies and the probe pods start', () => {
   const tools = [
     ...(/tools\(\) \{\n {2}cat <<'END'\n(.*?)END/s.exec(read('scripts/setup'))?.[1] ?? '').matchAll(/^(\S+) (\S+)$/gm),
   ];
@@ -92,7 +92,8 @@ test('the agent has exactly the tools that the catalogue, the agent and the reme
   const words = sources.flatMap((source) => [
     ...read(source).matchAll(/(?:\[(?:\.\.\.\w+, )?|spawn\()'([a-z][a-z0-9-]*)'(?=[,\]])/g),
   ]);
-  const started = words.map(([, word = '']) => word).filter((word) => packages.has(word));
+  const entrypoints = read('deploy/base/cluster/agents.yaml').matchAll(/command: \[([a-z-]+)/g);
+  const started = [...words, ...entrypoints].map(([, word = '']) => word).filter((word) => packages.has(word));
   expect(readings.filter((command) => !packages.has(command ?? ''))).toEqual([]);
   expect(started).toEqual(expect.arrayContaining(['nsenter', 'arping', 'ethtool', 'fping', 'socat', 'sysctl']));
   const commands = [...readings, ...started];
@@ -103,6 +104,12 @@ test('the agent has exactly the tools that the catalogue, the agent and the reme
       agent?.instructions.find(({ rest }) => rest.startsWith('apt-get'))?.rest ?? '',
     ) ?? [];
   expect(list.trim().split(/\s+/)).toEqual([...needed].map(String).toSorted((a, b) => (a < b ? -1 : 1)));
+});
+
+test('the agent starts without any library but the one that writes DNS messages', async () => {
+  await buildAgent(folder);
+  const folders = [...readFileSync(join(folder, 'netcheck-agent.cjs'), 'utf8').matchAll(/^\/\/ node_modules\/([^/]+)/gm)];
+  expect(new Set(folders.map(([, name]) => name))).toEqual(new Set(['@leichtgewicht', 'dns-packet']));
 });
 
 test('the agent that the image gets starts under the pinned Node, and has no code for remedies unless it is beside it', async () => {

@@ -19,17 +19,6 @@ export const Exchange = z.strictObject({
 });
 export type Exchange = z.infer<typeof Exchange>;
 
-/** How a reading is named among the templates of an agent: what is run or read, how it is reduced, and what it needs. */
-export function templateOf(
-  reading:
-    | { readonly argv: readonly string[]; readonly tally?: string | undefined; readonly needs?: string | undefined }
-    | { readonly files: readonly string[]; readonly lines?: string | undefined },
-): string {
-  return 'argv' in reading
-    ? JSON.stringify([reading.argv, reading.tally ?? null, reading.needs ?? null])
-    : JSON.stringify([reading.files, reading.lines ?? null]);
-}
-
 /** What the agent is asked to do. `in` is the node's network namespace or that of the probe pod named by `pod`. */
 export const Operation = z.discriminatedUnion('op', [
   z.strictObject({
