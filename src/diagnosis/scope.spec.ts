@@ -74,6 +74,23 @@ test.each<[string, (packet: Packet) => boolean, string]>([
   expect(scopeOf(symptoms, judged, cluster.inventory).sentence).toBe(expected);
 });
 
+test.each<[string, readonly number[], string]>([
+  ['one node', [3], 'node-3 cannot be reached from any other node over TCP'],
+  ['two of four', [3, 4], 'node-1 and node-2 cannot reach node-3 and node-4 over TCP'],
+])('connections that are refused to come in to %s, while they can be made from there', (_name, closed, expected) => {
+  const names = closed.map((index) => `node-${index}`);
+  const isOutside = (ip: string): boolean => cluster.inventory.nodes.some((node) => node.ip === ip && !names.includes(node.name));
+  const results = cluster.results([
+    {
+      eats: ({ hop: { place, point }, packet: { proto, src, dport } }) =>
+        proto === 'tcp' && dport === 10250 && point === 'input' && names.includes(place.slice('node/'.length)) && isOutside(src),
+    },
+  ]);
+  const judged = classify(cluster.probes, results);
+  const symptoms = judged.filter(({ meaning }) => meaning === 'fail');
+  expect(scopeOf(symptoms, judged, cluster.inventory).sentence).toBe(expected);
+});
+
 test('a node and a pair besides', () => {
   const at = [...aroundNode3, ...between([1, 2])];
   expect([sentence(at), sentence(at, 0.1)]).toEqual([

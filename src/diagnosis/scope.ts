@@ -93,15 +93,16 @@ function describePairs(
   const shape = shapeOf(pairs, names);
   const symptoms = pairs.flatMap((pair) => pair.symptoms);
   const measured = directionBetween(shape.left, shape.right, pairs, all, plane, inventory);
+  const isInward = measured === 'inbound' || (measured === 'undetermined' && isAskedInward(shape.left, symptoms, all));
   // Two groups are told from the side whose packets are lost; one node against all the others from its own.
-  const isSwapped = measured === 'inbound' && shape.kind === 'groups';
+  const isSwapped = isInward && shape.kind === 'groups';
   const [from, to] = isSwapped ? [shape.right, shape.left] : [shape.left, shape.right];
-  const direction = isSwapped ? 'outbound' : measured;
+  const direction = isSwapped && measured === 'inbound' ? 'outbound' : measured;
   return {
     subjects: from.map(nodeEntity),
     targets: to.map(nodeEntity),
     direction,
-    sentence: pairSentence(shape, from, to, direction, lossOf(symptoms), onlyText(symptoms), plane),
+    sentence: pairSentence(shape, from, to, { direction, isInward }, lossOf(symptoms), onlyText(symptoms), plane),
   };
 }
 
@@ -159,7 +160,7 @@ function pairSentence(
   { kind, left, pairs, rest }: Shape,
   from: readonly string[],
   to: readonly string[],
-  direction: Direction,
+  { direction, isInward }: { readonly direction: Direction; readonly isInward: boolean },
   loss: Loss | null,
   only: string,
   plane: PairPlane,
@@ -178,10 +179,11 @@ function pairSentence(
   const others = `${plane === 'nodes' ? '' : 'pods on '}${pairList(rest)}`;
   const cannot = loss === null ? `; nor can ${others} reach each other` : `; packets between ${others} are lost as well`;
   const also = rest.length === 0 ? '' : cannot;
-  if (direction === 'inbound') {
+  if (direction === 'inbound' || (isInward && kind === 'isolated')) {
+    const way = direction === 'inbound' ? ', in this direction only' : '';
     return loss === null
-      ? `${who(left)} cannot be reached from ${target}${only}, in this direction only${also}`
-      : `${who(left)} ${lose('misses', 'miss', 'missed')} of the packets from ${target}, in this direction only${over}${also}`;
+      ? `${who(left)} cannot be reached from ${target}${only}${way}${also}`
+      : `${who(left)} ${lose('misses', 'miss', 'missed')} of the packets from ${target}${way}${over}${also}`;
   }
   const action = loss === null ? `cannot reach ${target}${only}` : `${lose('loses', 'lose', 'lost')} of the packets to ${target}`;
   const way = direction === 'both' ? ', in both directions' : direction === 'outbound' ? ', in this direction only' : '';
@@ -236,6 +238,22 @@ function directionBetween(
         failing.has(pairKey({ a: probe.from.node, b: probe.to.node ?? '' })),
     );
   return directionOf(between(left, right), between(right, left));
+}
+
+/**
+ * Whether only those outside these nodes ask in vain, while what these ask in the same way is answered: which packets are
+ * lost is not known then, but who reaches whom.
+ */
+function isAskedInward(nodes: readonly string[], symptoms: readonly Judged[], all: readonly Judged[]): boolean {
+  const isIn = (node: string | null): boolean => node !== null && nodes.includes(node);
+  const ways = new Set(symptoms.map(({ probe }) => `${probe.check} ${probe.method}`));
+  return (
+    symptoms.every(({ probe: { from, to } }) => isIn(to.node) && !isIn(from.node)) &&
+    all.some(
+      ({ probe: { check, method, from, to }, meaning }) =>
+        meaning === 'pass' && isIn(from.node) && to.node !== null && !isIn(to.node) && ways.has(`${check} ${method}`),
+    )
+  );
 }
 
 function directionOf(out: readonly Judged[], back: readonly Judged[]): Direction {
