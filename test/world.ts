@@ -130,6 +130,7 @@ export async function createWorld(
       diagnose: Diagnose,
       more: {
         readonly remediate?: Remediate;
+        readonly propose?: WorkerDependencies['propose'];
         readonly announce?: WorkerDependencies['announce'];
         readonly nodes?: readonly string[];
         readonly queues?: WorkerDependencies['queues'];
@@ -144,7 +145,7 @@ export async function createWorld(
           version: '0.0.0',
           log,
           diagnose,
-          propose: plansFor,
+          propose: more.propose ?? plansFor,
           ...(more.remediate === undefined ? {} : { remediate: more.remediate }),
           ...(more.announce === undefined ? {} : { announce: more.announce }),
           ...(more.queues === undefined ? {} : { queues: more.queues }),

@@ -1,11 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
 import { count, proves } from '../../test/promises/counts.ts';
 import { buttonsOf, type TestButton, type TestMessage, textOf } from '../../test/slack.ts';
 import { until } from '../../test/until.ts';
+import { plansFor } from '../../test/verdicts.ts';
 import { createWorld, recorded, type World } from '../../test/world.ts';
 import type { Remediate } from '../jobs/execute.ts';
 import { createProducer } from '../jobs/producer.ts';
@@ -279,6 +281,28 @@ test('an approval that comes to a worker too late is not carried out', async () 
     'the job',
   );
   expect([ran, await audit(redis)]).toEqual([[], ['requested', 'approved', 'expired']]);
+});
+
+test('a worker that is told to stop finishes what it carries out, also what takes longer than others may', async () => {
+  const { world: w, hands } = await start({ timeouts: { remedyMs: 200 } });
+  const [begun, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const worker = await w.worker(recorded('ip-forward-off'), {
+    propose: (verdict) => plansFor(verdict).map((plan) => ({ ...plan, timeoutMs: 20_000 })),
+    remediate: async () => {
+      begun.resolve();
+      await release.promise;
+      return healed;
+    },
+    tuning: { stopMs: 100 },
+  });
+  const { root, approve } = await requested(w, hands);
+  await (await hands.click(approve, bob)).said();
+  await begun.promise;
+  const stopping = worker.stop();
+  await delay(3_000);
+  release.resolve();
+  await stopping;
+  await card(w, root, (text) => text.includes('Remedy, done'), 'the outcome');
 });
 
 test('a later check that no longer finds the fault closes the request', async () => {

@@ -32,8 +32,8 @@ export type ExecuteOptions = {
   readonly stopMs: number;
   readonly log: Log;
   readonly meter: Meter;
-  /** Holds the action as long as it runs. */
-  readonly acting: Set<string>;
+  /** Holds the action as long as it runs, with the time at which it has to be over, as `performance.now()` counts. */
+  readonly acting: Map<string, number>;
   /** Tells the cluster what became of an action, where that is configured. Resolves with what went wrong, or null. */
   readonly announce?: ((action: Action, outcome: RemedyOutcome) => Promise<string | null>) | undefined;
 };
@@ -78,7 +78,8 @@ export async function execute(action: string, options: ExecuteOptions): Promise<
     log.warn({ action, standstill: started.error }, 'an action was not started');
     return;
   }
-  acting.add(action);
+  const timeoutMs = Math.max(config.timeouts.remedyMs, record.action.timeoutMs ?? 0);
+  acting.set(action, performance.now() + timeoutMs);
   try {
     const audit = createAuditFile(auditFileOf(auditFile, cluster), redis, cluster);
     const unaudited = await auditTrouble(audit, action);
@@ -87,7 +88,7 @@ export async function execute(action: string, options: ExecuteOptions): Promise<
       await actions.refuse(action, 'started', `what cannot be audited does not happen: ${unaudited}`);
       return;
     }
-    const abort = AbortSignal.timeout(Math.max(config.timeouts.remedyMs, record.action.timeoutMs ?? 0));
+    const abort = AbortSignal.timeout(timeoutMs);
     const result = await settled(
       remediate(record.action, {
         signal: abort,

@@ -96,7 +96,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const keys = clusterKeys(cluster);
   const attempts = new Map<string, Attempt>();
-  const acting = new Set<string>();
+  const acting = new Map<string, number>();
   const ending = new AbortController();
   let opened: {
     readonly redis: Redis;
@@ -118,7 +118,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
     subscriber.on('message', (_channel, run) => attempts.get(run)?.stop('cancelled'));
     const loops = [
       repeat(tuning.beatMs, async () => {
-        const beat = { id, version: dependencies.version, running: [...attempts.keys(), ...acting] };
+        const beat = { id, version: dependencies.version, running: [...attempts.keys(), ...acting.keys()] };
         await Promise.all(presence.map((store) => store.beat(beat)));
         for (const [run, { epoch, stop }] of attempts) {
           const state = await runs.progress(run, epoch, null);
@@ -361,7 +361,7 @@ export function createWorker(config: Config, dependencies: WorkerDependencies): 
       for (const { stop } of attempts.values()) stop('shutdown');
       // A remedy that has begun is finished. With Redis away nothing can be handed back, and what waits for Redis would
       // wait for ever: then the connections are cut.
-      const patienceMs = (acting.size > 0 ? config.timeouts.remedyMs : 0) + tuning.stopMs + 2_000;
+      const patienceMs = Math.max(0, ...[...acting.values()].map((until) => until - performance.now())) + tuning.stopMs + 2_000;
       const handedBack = Promise.all(workers.map((worker) => worker.close())).then(async () => {
         await settleQuietly(Promise.all(presenceIn(redis).map((store) => store.leave(id))));
         await Promise.all(loops);

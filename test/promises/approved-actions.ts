@@ -56,7 +56,7 @@ export function createApprovedActions(redis: Redis, folder: string, keys: Approv
         stopMs: 1_000,
         log: createLog(),
         meter: NO_METER,
-        acting: new Set(),
+        acting: new Map(),
         remediate: async (action) => {
           acted.push(action);
           return { outcome: 'healed', reason: null, before: [], after: [], verified: [], undo: [] };

@@ -115,7 +115,7 @@ export async function createFlow(redis: Redis, folder: string) {
   const cards: Shown[] = [];
   const effects: number[] = [];
   const running: Execution[][] = [];
-  const acting = new Set<string>();
+  const acting = new Map<string, number>();
   const run = await finishedRun(runs);
 
   const caller = (who: Who) => ({ user: id(who), team: 'T1', enterprise: null, channel: CHANNEL, cluster: CLUSTER });
