@@ -82,7 +82,7 @@ function start() {
 const run = (...argv: string[]): Operation => ({ op: 'run', in: 'node', argv });
 
 test('says first which protocol and version it speaks', async () => {
-  expect(await start().ready).toEqual({ type: 'ready', protocol: 1, version: '1.2.3' });
+  expect(await start().ready).toEqual({ type: 'ready', protocol: 2, version: '1.2.3' });
 });
 
 test('runs commands side by side and returns what each said and how it ended', async () => {

@@ -36,7 +36,7 @@ export const Operation = z.discriminatedUnion('op', [
   }),
   /** Makes `in: 'pod'` possible: finds a process of the pod by its uid. */
   z.strictObject({ op: z.literal('find'), in: z.literal('node'), uid: z.string() }),
-  /** Starts the agent again inside the pod's network namespace, for what needs sockets there that stay open. */
+  /** Starts the agent again inside the pod's network namespace, for all that is sent and heard there. */
   z.strictObject({ op: z.literal('enter'), in: z.literal('node') }),
   z.strictObject({
     op: z.literal('ping'),

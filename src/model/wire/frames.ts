@@ -1,5 +1,5 @@
 /** The version of the conversation; both sides have to speak the same. */
-export const AGENT_PROTOCOL = 1;
+export const AGENT_PROTOCOL = 2;
 
 /** The longest frame that either side accepts, in bytes. */
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
