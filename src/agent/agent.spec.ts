@@ -326,6 +326,21 @@ test('counts the datagrams that arrive, by their mark, and nobody else’s', asy
   expect(JSON.parse(results.get('heard')?.stdout ?? '')).toEqual({ 7: 3, 8: 3 });
 });
 
+test('what is to be sent from a probe pod that is not there is told with that as the reason', async () => {
+  const { perform, results } = start();
+  await perform({
+    find: { op: 'find', in: 'node', uid: '00000000-0000-0000-0000-00000000dead' },
+    enter: { op: 'enter', in: 'node' },
+    listen: { op: 'listen', in: 'pod', token: 't' },
+  });
+  const reason = 'the probe pod of this node has not been found';
+  expect([...results.values()].map(({ fault, stderr }) => [fault, stderr])).toEqual([
+    ['failed', 'no process of pod 00000000-0000-0000-0000-00000000dead on this node'],
+    ['failed', reason],
+    ['failed', reason],
+  ]);
+});
+
 test('ends what it started and itself when the worker closes its side', async () => {
   const { perform, input, ended, results } = start();
   void perform({ slow: run('sleep', '60') });

@@ -42,6 +42,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
   };
   const frames = createFrameReader(MAX_FRAME_BYTES);
   let inner: Inner | null = null;
+  let notInside = 'there is no agent inside the probe pod';
   /** Tasks of the inner agent that have no result yet. */
   const waiting = new Map<string, { readonly task: Task; readonly settle: (evidence: Evidence) => void }>();
   let heardAt = now();
@@ -79,7 +80,8 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     const startedMs = now();
     const { pod } = workplace;
     if (pod === null) {
-      report(key, failure(operation, 'the probe pod of this node has not been found', startedMs, 'failed'));
+      notInside = 'the probe pod of this node has not been found';
+      report(key, failure(operation, notInside, startedMs, 'failed'));
       return Promise.resolve();
     }
     return new Promise((resolve) => {
@@ -102,9 +104,9 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
       child.on('close', () => {
         inner = null;
         if (!ended) {
-          report(key, failure(operation, stderr.trim() || 'the agent inside the pod ended', startedMs, 'failed'));
-          for (const [, { task, settle }] of waiting)
-            settle(failure(task.operation, 'the agent inside the pod ended', startedMs, 'failed'));
+          notInside = `the agent inside the probe pod ended${stderr === '' ? '' : `: ${stderr.trim()}`}`;
+          report(key, failure(operation, notInside, startedMs, 'failed'));
+          for (const [, { task, settle }] of waiting) settle(failure(task.operation, notInside, startedMs, 'failed'));
         }
         resolve();
       });
@@ -142,7 +144,7 @@ export function serve({ version, templates, input, output, root, self, onEnd }: 
     if (operation.op === 'enter') return enter(operation, task.key);
     if (operation.in === 'node') return carryOut(task, workplace, report);
     if (inner === null) {
-      report(task.key, failure(operation, 'there is no agent inside the probe pod', now(), 'failed'));
+      report(task.key, failure(operation, notInside, now(), 'failed'));
       return Promise.resolve();
     }
     // Inside, the pod's namespace is the agent's own: `node` there.
