@@ -93,7 +93,9 @@ function describePairs(
   const shape = shapeOf(pairs, names);
   const symptoms = pairs.flatMap((pair) => pair.symptoms);
   const measured = directionBetween(shape.left, shape.right, pairs, all, plane, inventory);
-  const isInward = measured === 'inbound' || (measured === 'undetermined' && isAskedInward(shape.left, symptoms, all));
+  const loss = lossOf(symptoms);
+  const isAsked = measured === 'undetermined' && loss === null && isAskedInward(shape.left, symptoms, all);
+  const isInward = measured === 'inbound' || isAsked;
   // Two groups are told from the side whose packets are lost; one node against all the others from its own.
   const isSwapped = isInward && shape.kind === 'groups';
   const [from, to] = isSwapped ? [shape.right, shape.left] : [shape.left, shape.right];
@@ -102,7 +104,7 @@ function describePairs(
     subjects: from.map(nodeEntity),
     targets: to.map(nodeEntity),
     direction,
-    sentence: pairSentence(shape, from, to, { direction, isInward }, lossOf(symptoms), onlyText(symptoms), plane),
+    sentence: pairSentence(shape, from, to, { direction, isInward }, loss, onlyText(symptoms), plane),
   };
 }
 
@@ -179,7 +181,7 @@ function pairSentence(
   const others = `${plane === 'nodes' ? '' : 'pods on '}${pairList(rest)}`;
   const cannot = loss === null ? `; nor can ${others} reach each other` : `; packets between ${others} are lost as well`;
   const also = rest.length === 0 ? '' : cannot;
-  if (direction === 'inbound' || (isInward && kind === 'isolated')) {
+  if (isInward && kind !== 'groups') {
     const way = direction === 'inbound' ? ', in this direction only' : '';
     return loss === null
       ? `${who(left)} cannot be reached from ${target}${only}${way}${also}`
