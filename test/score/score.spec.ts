@@ -248,6 +248,12 @@ test('directions are held against what is lost, where it is known', () => {
     directions: 0,
     wrongDirections: [],
   });
+  expect(
+    directionsOf({ lost: 'to-either' }, 'both', 'node-1 node-2 both', 'node-3 node-2 outbound', 'node-1 node-3 inbound'),
+  ).toEqual({
+    directions: 4,
+    wrongDirections: [],
+  });
   expect(directionsOf({ lost: 'to' }, 'inbound', 'node-1 node-3 outbound').wrongDirections).toEqual([
     'node-1 node-3 outbound: outbound, should be inbound',
   ]);

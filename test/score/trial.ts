@@ -148,6 +148,7 @@ function isLost({ at: { node, peer }, lost, lostOf }: Lost, from: End, to: End):
   const isOther = (end: End): boolean => (only === 'peer' ? end.node === peer : end.node !== node);
   const isHarmed = ({ kind }: End): boolean =>
     lostOf === undefined || kind === 'pod' || (lostOf === 'pod-network' && kind === 'bridge');
+  if (only === 'either') return (to.node === node || to.node === peer) && isHarmed(to);
   const isSent = from.node === node && isOther(to) && isHarmed(from);
   const isReceived = to.node === node && isOther(from) && isHarmed(to);
   return (way !== 'to' && isSent) || (way !== 'from' && isReceived);

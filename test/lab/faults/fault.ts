@@ -14,7 +14,8 @@ export type Saved = Readonly<Record<string, string>>;
  * node that is accused; `located` the layers of what is located without a cause, all of those given; `risks` the codes of
  * risks; `nodes` what the scope must name; `notChecked` the nodes that must be listed as not checked; `mentions` what the
  * cause's summary or evidence must contain; `lost` which packets are lost as far as a symptom's direction follows from it:
- * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone; `lostOf` the addresses of the node
+ * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone, or all to the node or the peer
+ * (`to-either`); `lostOf` the addresses of the node
  * whose packets these are, where not all of them: its pods', or those of its podCIDR, the bridge's among them.
  */
 export type Expectation = {
@@ -26,7 +27,7 @@ export type Expectation = {
   readonly nodes: readonly string[];
   readonly notChecked?: readonly string[];
   readonly mentions?: readonly string[];
-  readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'to-peer' | 'both-peer';
+  readonly lost?: 'from' | 'to' | 'both' | 'from-peer' | 'to-peer' | 'both-peer' | 'to-either';
   readonly lostOf?: 'pods' | 'pod-network';
 };
 

@@ -192,7 +192,10 @@ ip neigh replace ${node.overlayIp} lladdr ${told.mac} dev flannel.1 nud permanen
 /** The address of the card that a hypervisor puts behind its NAT, the same in every machine. */
 const NAT_IP = '10.0.2.15';
 
-/** A second network card with this address, and flannel.1 on it, as flanneld sets it up with the wrong --iface. */
+/**
+ * A second network card with this address, and flannel.1 on it, as flanneld sets it up with the wrong --iface. What the node
+ * sends takes the route to the other nodes all the same, and arrives; what they send to that address does not.
+ */
 function secondCard(lab: Handle, node: LabNode, ip: string): string {
   const overlay = overlayBatch(lab.topology, node, CLUSTER.vxlan).map((line) =>
     line.replace(`local ${node.ip} dev eth0`, `local ${ip} dev eth1`),
@@ -231,7 +234,7 @@ export const flannelWrongInterface: Fault = {
   },
   prove: proveCutOff,
   heal: (lab, at) => takeAway(lab, at.node),
-  expects: (_lab, at) => failedBy('flannel-wrong-interface', 'L3', at, { mentions: [NAT_IP, 'eth1'], lost: 'both' }),
+  expects: (_lab, at) => failedBy('flannel-wrong-interface', 'L3', at, { mentions: [NAT_IP, 'eth1'], lost: 'to' }),
 };
 
 export const flannelPublicIpForeign: Fault = {
@@ -275,7 +278,7 @@ export const flannelPublicIpDuplicate: Fault = {
     failedBy('flannel-public-ip-duplicate', 'L3', at, {
       codes: [{ code: 'flannel-public-ip-duplicate' }],
       nodes: [at.node, at.peer],
-      lost: 'both',
+      lost: 'to-either',
     }),
 };
 
