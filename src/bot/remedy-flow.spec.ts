@@ -284,7 +284,7 @@ test('an approval that comes to a worker too late is not carried out', async () 
 });
 
 test('a worker that is told to stop finishes what it carries out, also what takes longer than others may', async () => {
-  const { world: w, hands } = await start({ timeouts: { remedyMs: 200 } });
+  const { world: w, hands, redis } = await start({ timeouts: { remedyMs: 200 } });
   const [begun, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const worker = await w.worker(recorded('ip-forward-off'), {
     propose: (verdict) => plansFor(verdict).map((plan) => ({ ...plan, timeoutMs: 20_000 })),
@@ -303,6 +303,7 @@ test('a worker that is told to stop finishes what it carries out, also what take
   release.resolve();
   await stopping;
   await card(w, root, (text) => text.includes('Remedy, done'), 'the outcome');
+  expect(await audit(redis)).toEqual(['requested', 'approved', 'started', 'done']);
 });
 
 test('a later check that no longer finds the fault closes the request', async () => {
