@@ -477,8 +477,8 @@ const NFT_TRIALS: readonly Trial[] = [
   chain forward {
     type filter hook forward priority 0; policy accept;
     meta l4proto tcp add @many { ip saddr ct count over 1000 } counter reject
-    meta l4proto udp update @fast { ip saddr limit rate over 1000/second } counter drop
-    icmp type echo-request limit rate over 1000/second counter drop
+    meta l4proto udp update @fast { ip saddr limit rate over 1000/second burst 1000 packets } counter drop
+    icmp type echo-request limit rate over 1000/second burst 1000 packets counter drop
   }
   chain input {
     type filter hook input priority 0; policy accept;
