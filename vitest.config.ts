@@ -6,6 +6,9 @@ import { defineConfig } from 'vitest/config';
  */
 const NETWORKS = ['test/e2e/**/*.spec.ts', 'test/lab/faults/**/*.spec.ts', 'test/promises/stopped.spec.ts'];
 
+/** Tests of what is computed, which leave nothing behind in their process: many share one, and load the catalogue once. */
+const PURE = ['src/{checks,formatters,model,remedies}/**/*.spec.ts'];
+
 export default defineConfig({
   test: {
     testTimeout: 60_000,
@@ -17,11 +20,15 @@ export default defineConfig({
         test: {
           name: 'parts',
           include: ['src/**/*.spec.ts', 'test/**/*.spec.ts', 'scripts/**/*.spec.ts'],
-          exclude: NETWORKS,
+          exclude: [...NETWORKS, ...PURE],
           // Most of them wait for something most of the time.
           maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
+      },
+      {
+        extends: true,
+        test: { name: 'pure', include: PURE, isolate: false, maxWorkers: 3, sequence: { groupOrder: 0 } },
       },
       {
         extends: true,

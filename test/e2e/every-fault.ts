@@ -14,7 +14,7 @@ import { diagnoseLab, mismatches } from './diagnose.ts';
  */
 
 /** After so many faults the cluster is diagnosed without any. */
-const BETWEEN = 10;
+const BETWEEN = 20;
 
 /** Specs that share the faults among themselves, each with labs of its own: two run at once. */
 const SPECS = 4;

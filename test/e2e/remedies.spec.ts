@@ -137,6 +137,7 @@ const ROWS: readonly Row[] = [
   {
     remedy: 'delete-filter-rule',
     fault: 'forward-reject-iptables-nft',
+    isMore: true,
     code: 'filter-rule-drops',
     network: 'host-gw',
     obsolete: /FORWARD of table filter has no such rule any more/,
@@ -213,7 +214,7 @@ const ROWS: readonly Row[] = [
     ([fault, code]): Row => ({
       remedy: 'restart-flannel',
       fault,
-      ...(fault === 'flannel-not-running' || fault === 'flannel-vtep-mac-changed' ? {} : { isMore: true }),
+      ...(fault === 'flannel-not-running' ? {} : { isMore: true }),
       code,
       obsolete: /has been replaced since/,
       commands: (lab, { node }) => restarts(lab, 'kube-flannel', [`kube-flannel-ds-${lab.node(node).index}`]),

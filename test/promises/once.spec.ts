@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -16,6 +16,7 @@ import type { RemedyWriter } from '../../src/remedies/api-host.ts';
 import { propose } from '../../src/remedies/propose.ts';
 import { createRemediate } from '../../src/remedies/remediate.ts';
 import { approved, makeAction, makeApprovalKeys } from '../action.ts';
+import { until } from '../until.ts';
 import { count, proves } from './counts.ts';
 
 /*
@@ -92,6 +93,19 @@ function linesOf(name: string): number {
   return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').length : 0;
 }
 
+/** How many commands of this test's node are running. */
+function running(): number {
+  const commands = globSync('/proc/[0-9]*/cmdline').map((file) => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch {
+      // It has ended in the meantime.
+      return '';
+    }
+  });
+  return commands.filter((command) => command.includes(join(root, 'bin'))).length;
+}
+
 /** A cluster whose remedy agents are processes that die at that step. */
 function clusterDyingAt(at: string): Cluster & RemedyWriter {
   const unwritten = async () => ({ ok: false, fault: { kind: 'invalid', message: 'nothing is written here' } }) as const;
@@ -149,6 +163,8 @@ test.each(STEPS)(
         recall: async () => null,
       });
       await cluster.close();
+      // What the agent had started when it died may still be at it.
+      await until(() => running() === 0, 'the end of what the agent had started');
       const isClaimed = existsSync(join(root, 'var/lib/netcheck/claims', id));
       const effects = linesOf('effects');
       step('');
