@@ -1,8 +1,8 @@
-import { createSocket } from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encode, RECURSION_DESIRED } from 'dns-packet';
 import type { DnsPair, DnsPairsOutcome, Operation } from '../model/wire/agent.ts';
 import { now } from './command.ts';
+import { connectUdp } from './transport.ts';
 
 type DnsPairs = Extract<Operation, { op: 'dns-pairs' }>;
 type Target = DnsPairs['targets'][number];
@@ -26,12 +26,11 @@ export function askInPairs({ targets, ...pace }: DnsPairs): Promise<readonly Dns
   );
 }
 
-function askPair({ ip, port, name }: Target, pace: Pace): Promise<DnsPair> {
+function askPair({ name, ...to }: Target, pace: Pace): Promise<DnsPair> {
   return new Promise((resolve) => {
     const first = Math.floor(Math.random() * 65_536);
     const ids = { a: first, aaaa: (first + 1) % 65_536 };
     const queries = { a: queryFor('A', ids.a, name), aaaa: queryFor('AAAA', ids.aaaa, name) };
-    const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4');
     const pair: { a: number | null; aaaa: number | null; again: boolean; error: string } = {
       a: null,
       aaaa: null,
@@ -49,14 +48,6 @@ function askPair({ ip, port, name }: Target, pace: Pace): Promise<DnsPair> {
       socket.close();
       resolve(pair);
     };
-    const fail = ({ message }: Error): void => {
-      if (!isOver) pair.error = message;
-      finish();
-    };
-    const send = (query: Buffer): void =>
-      socket.send(query, (problem) => {
-        if (problem !== null) fail(problem);
-      });
     // On a starved node the timer comes late, and so may the answers: those are heard first.
     const after = (ms: number, then: () => void): void => {
       timer = setTimeout(() => setImmediate(then), ms);
@@ -64,11 +55,10 @@ function askPair({ ip, port, name }: Target, pace: Pace): Promise<DnsPair> {
     const askAgain = (): void => {
       if (isOver) return;
       pair.again = true;
-      send(pair.a === null ? queries.a : queries.aaaa);
+      socket.send(pair.a === null ? queries.a : queries.aaaa);
       after(pace.silentMs, finish);
     };
-    socket.on('error', fail);
-    socket.on('message', (message) => {
+    const onMessage = (message: Buffer): void => {
       if (!isAnswer(message)) return;
       const id = message.readUInt16BE(0);
       const ms = Math.round((now() - startedMs) * 100) / 100;
@@ -79,13 +69,15 @@ function askPair({ ip, port, name }: Target, pace: Pace): Promise<DnsPair> {
       isHalf = true;
       clearTimeout(timer);
       after(pace.againMs, askAgain);
-    });
-    // A route or a rule may forbid the very connect; the types of Node leave the error out.
-    socket.connect(port, ip, (problem?: Error | null) => {
-      if (problem) return fail(problem);
+    };
+    const onError = ({ message }: Error): void => {
+      if (!isOver) pair.error = message;
+      finish();
+    };
+    const socket = connectUdp(to, { onMessage, onError }, () => {
       startedMs = now();
-      send(queries.a);
-      send(queries.aaaa);
+      socket.send(queries.a);
+      socket.send(queries.aaaa);
       after(pace.silentMs, finish);
     });
   });

@@ -11,8 +11,8 @@ const SILENT_AFTER_MS = 200;
 const GAP_MS = 1;
 
 /**
- * What is known of the pings of the agent's network namespace: the targets that have answered, and when those that have not may be
- * called silent. On a starved node that is late: counted from the first reply, not from when the ping was asked for.
+ * What is known of the pings of the agent's network namespace: the targets that have answered, and when those that have
+ * not may be called silent. On a starved node that is late: counted from the first reply, not from when it was asked for.
  */
 export type Pings = { readonly answered: Set<string>; silence: Promise<void> };
 

@@ -40,10 +40,34 @@ const overTcp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
     socket.once('error', (error: NodeJS.ErrnoException) => finish(failed(error.code ?? 'ERROR', error.message)));
   });
 
-/** A connected socket, so that an ICMP error comes back, and that only this server can answer. */
-const overUdp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
+/** Only what a server answers, and the errors of the kernel, ICMP's among them. */
+type UdpEvents = { readonly onMessage: (message: Buffer) => void; readonly onError: (error: NodeJS.ErrnoException) => void };
+
+/** A UDP socket that is connected, so that an ICMP error comes back, and that only this server can answer. */
+export function connectUdp(
+  { ip, port }: Pick<Exchange, 'ip' | 'port'>,
+  { onMessage, onError }: UdpEvents,
+  onConnected: () => void,
+): { readonly send: (message: Buffer) => void; readonly close: () => void } {
+  const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4');
+  socket.on('error', onError);
+  socket.on('message', onMessage);
+  // A route or a rule may forbid the very connect; the types of Node leave the error out.
+  socket.connect(port, ip, (error?: Error | null) => {
+    if (error) onError(error);
+    else onConnected();
+  });
+  return {
+    send: (message) =>
+      socket.send(message, (problem) => {
+        if (problem !== null) onError(problem);
+      }),
+    close: () => void socket.close(),
+  };
+}
+
+const overUdp: Transport = (to, { request, judge }, timeoutMs) =>
   new Promise((resolve) => {
-    const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4');
     let isOver = false;
     const finish = (result: Answer): void => {
       if (isOver) return;
@@ -52,21 +76,20 @@ const overUdp: Transport = ({ ip, port }, { request, judge }, timeoutMs) =>
       socket.close();
       resolve(result);
     };
-    const fail = (error: NodeJS.ErrnoException): void => finish(failed(error.code ?? 'ERROR', error.message));
+    const socket = connectUdp(
+      to,
+      {
+        onMessage(message) {
+          const result = judge(message);
+          if (result !== null) finish(result);
+        },
+        onError: (error) => finish(failed(error.code ?? 'ERROR', error.message)),
+      },
+      () => {
+        if (request !== null) socket.send(request);
+      },
+    );
     const timer = deadline(finish, timeoutMs);
-    socket.on('error', fail);
-    socket.on('message', (message) => {
-      const result = judge(message);
-      if (result !== null) finish(result);
-    });
-    // A route or a rule may forbid the very connect; the types of Node leave the error out.
-    socket.connect(port, ip, (error?: Error | null) => {
-      if (error) fail(error);
-      else if (request !== null)
-        socket.send(request, (problem) => {
-          if (problem !== null) fail(problem);
-        });
-    });
   });
 
 const CLOSED: Answer = { result: 'ECONNRESET', detail: 'closed before it answered' };
