@@ -30,7 +30,7 @@ import {
 } from './plan.ts';
 import { probeResults } from './results.ts';
 import { openSession, type Session } from './session.ts';
-import { heardTasks, listenTasks, probeTasks, readingMoments, readingTasks, type Uplink, wayTasks } from './tasks.ts';
+import { heardTasks, listenTask, probeTasks, readingMoments, readingTasks, type Uplink, wayTasks } from './tasks.ts';
 
 /** Time limits of the phases, in milliseconds. */
 export type Limits = {
@@ -93,7 +93,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     const tasks = [
       ...readingTasks(collects, 'start'),
       ...wayTasks(probePodOf(inventory, node.name)?.uid ?? null),
-      ...(listensAtOnce(nodes) ? listenTasks(token, 'node') : []),
+      ...(listensAtOnce(nodes) ? [listenTask(token, 'node')] : []),
     ];
     return openSession(cluster, node.name, tasks, signal, now);
   });
@@ -152,7 +152,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
         );
         ears.push(...opened.map((where) => ({ node: session.node, where })));
         return session.perform(
-          opened.flatMap((where) => listenTasks(token, where)),
+          opened.map((where) => listenTask(token, where)),
           limits.roundMs,
         );
       }),

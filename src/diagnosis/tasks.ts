@@ -237,9 +237,9 @@ export function wayTasks(podUid: string | null): readonly Task[] {
   ];
 }
 
-/** The tasks that open an agent's ears, in the node's namespace or in that of its probe pod. */
-export function listenTasks(token: string, where: 'node' | 'pod'): readonly Task[] {
-  return [{ key: `listen ${where}`, operation: { op: 'listen', in: where, token }, ...SMALL }];
+/** The task that opens an agent's ears, in the node's namespace or in that of its probe pod. */
+export function listenTask(token: string, where: 'node' | 'pod'): Task {
+  return { key: `listen ${where}`, operation: { op: 'listen', in: where, token }, ...SMALL };
 }
 
 /** The tasks that ask an agent what it heard, where it listens. */

@@ -182,7 +182,6 @@ function capital(text: string): string {
 }
 
 /** Folds text at the given number of columns, each line behind the indent. */
-/** A text in lines of at most so many columns, each indented. */
 export function fold(text: string, indent: string, columns: number): readonly string[] {
   const lines: string[] = [];
   let line = '';

@@ -48,7 +48,7 @@ export function createApiHost(
     signal,
     onStep,
     readyMs = READY_MS,
-  }: { readonly signal: AbortSignal; readonly onStep: (step: string) => void; readonly readyMs?: number },
+  }: { readonly signal: AbortSignal; readonly onStep: (step: string) => void; readonly readyMs?: number | undefined },
 ): Host {
   /** What was read of each path: patches apply to nothing else. */
   const versions = new Map<string, StoredObject>();

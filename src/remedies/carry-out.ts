@@ -87,7 +87,7 @@ export async function carryOut(
   const told = await attempt(async () => {
     if (!later.ok) throw new Error(later.error);
     if (deed.goal !== null) return { after: cited(later.value), undo: [], restored: same(later.value, deed.goal.state) };
-    // Where everything is as it was, as after what `onFailure` brought back, there is nothing to take back.
+    // In the prior state, which `onFailure` may have brought back, an undo would be refused.
     const isAsBefore = same(later.value, prior);
     return {
       after: cited(later.value),

@@ -17,7 +17,7 @@ import { REMEDIES } from './index.ts';
 export type RemediateOptions = {
   readonly cluster: Cluster & RemedyWriter;
   /** How long a pod may take to be ready again after a restart, milliseconds; what `apiCommands` say where absent. */
-  readonly readyMs?: number;
+  readonly readyMs?: number | undefined;
 };
 
 export type RemediateContext = {
@@ -48,8 +48,8 @@ const VERIFY_ATTEMPTS = 3;
 
 /**
  * Carries out an approved action: the node re-checks, claims and acts by itself, then the probes that failed are sent
- * again; where none had, since the finding is a risk, the state that was read again tells. It is never repeated: where the connection is lost after the order was sent, the outcome is unknown, and the
- * probes say what can be said.
+ * again; where none had, since the finding is a risk, the state that was read again tells. It is never repeated: where the
+ * connection is lost after the order was sent, the outcome is unknown, and the probes say what can be said.
  */
 export function createRemediate({ cluster, readyMs }: RemediateOptions) {
   return async function remediate(action: Action, { signal, onStep, recall }: RemediateContext): Promise<RemedyOutcome> {
@@ -157,7 +157,7 @@ async function request(
   await carryOut(action, {
     place: 'api',
     where: cluster.name,
-    host: createApiHost(cluster, { signal, onStep, ...(readyMs === undefined ? {} : { readyMs }) }),
+    host: createApiHost(cluster, { signal, onStep, readyMs }),
     ledger: {
       // The store lets every action start once; what is written is bound to the uid and the version that were read.
       claim: () => true,

@@ -490,7 +490,7 @@ async function carriedOut(
   if (!opened.ok) throw new Error(opened.fault.message);
   const cluster = opened.value;
   try {
-    return await createRemediate({ cluster, ...(readyMs === undefined ? {} : { readyMs }) })(action, {
+    return await createRemediate({ cluster, readyMs })(action, {
       signal: new AbortController().signal,
       onStep: (step) => void steps.push(step),
       recall: async () => first?.states ?? null,

@@ -50,7 +50,7 @@ export const vxlanSettingsMismatch = defineCheck({
     const drafts = [...facts].flatMap(([node, own]) => judgeNode(node, own, expected, inventory));
     const odd = drafts.filter(isMismatch).map(({ entity }) => entity.name);
     if (odd.length === 0) return drafts;
-    const remedy = restartFlannelOn(inventory, toRestart(facts, inventory, odd));
+    const remedy = restartFlannelOn(inventory, toRestart(facts, inventory, expected.configured, odd));
     return drafts.map((draft) => (isMismatch(draft) ? { ...draft, remedy } : draft));
   },
 });
@@ -83,8 +83,12 @@ function isSame(a: Settings, b: Settings): boolean {
  * The nodes whose flannel has to be started again for all to have the same: those that are odd, or, where these are the
  * only ones that have what is configured, all others. One of several that is restarted alone would lose those it reaches.
  */
-function toRestart(facts: ReadonlyMap<string, Facts>, inventory: Inventory, odd: readonly string[]): readonly string[] {
-  const configured = netConf(inventory);
+function toRestart(
+  facts: ReadonlyMap<string, Facts>,
+  inventory: Inventory,
+  configured: Configured | null,
+  odd: readonly string[],
+): readonly string[] {
   if (configured === null) return odd;
   return [...facts].flatMap(([node, { links }]) => {
     const vxlan = networkOf(inventory, node, links).overlay?.vxlan;
