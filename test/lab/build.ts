@@ -200,14 +200,18 @@ export function subnetEnv(topology: Topology, node: LabNode): string {
   ]);
 }
 
+/** What a VXLAN device is made of, and where its packets leave from. */
+export type Vxlan = { readonly vni: number; readonly port: number; readonly local?: string; readonly dev?: string };
+
+/** The line for `ip -batch` that makes a node's flannel.1. */
+export function vxlanLink(node: LabNode, mac: string, { vni, port, local = node.ip, dev = 'eth0' }: Vxlan): string {
+  return `link add flannel.1 address ${mac} mtu 1450 type vxlan id ${vni} local ${local} dev ${dev} dstport ${port} nolearning`;
+}
+
 /** The lines for `ip -batch` that make a node's flannel.1, with its neighbours and routes. */
-export function overlayBatch(
-  topology: Topology,
-  node: LabNode,
-  { vni, port }: { readonly vni: number; readonly port: number },
-): string[] {
+export function overlayBatch(topology: Topology, node: LabNode, vxlan: Vxlan): string[] {
   return [
-    `link add flannel.1 address ${node.vtepMac} mtu 1450 type vxlan id ${vni} local ${node.ip} dev eth0 dstport ${port} nolearning`,
+    vxlanLink(node, node.vtepMac, vxlan),
     'link set flannel.1 up',
     `addr add ${node.overlayIp}/32 dev flannel.1`,
     ...peers(topology, node).flatMap((peer) => [

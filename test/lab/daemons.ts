@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { subnetEnv } from './build.ts';
+import { subnetEnv, vxlanLink } from './build.ts';
 import type { Handle } from './handle.ts';
 import { proxyRules } from './rules.ts';
 import { CLUSTER, type LabNode } from './topology.ts';
@@ -103,10 +103,7 @@ async function setUpDevice(
   const data = link?.linkinfo.info_data;
   const fits = data?.id === VNI && data.port === Port && data.local === node.ip && data.link === 'eth0';
   const mac = fits ? (link?.address ?? '') : (told ?? `02${randomBytes(5).toString('hex').replace(/../g, ':$&')}`);
-  const make = [
-    'ip link del flannel.1 2>/dev/null || :',
-    `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id ${VNI} local ${node.ip} dev eth0 dstport ${Port} nolearning`,
-  ];
+  const make = ['ip link del flannel.1 2>/dev/null || :', `ip ${vxlanLink(node, mac, { vni: VNI, port: Port })}`];
   await lab.sh(
     node.name,
     [...(fits ? [] : make), 'ip link set flannel.1 up', `ip addr replace ${node.overlayIp}/32 dev flannel.1`].join('\n'),

@@ -15,8 +15,8 @@ export type Saved = Readonly<Record<string, string>>;
  * risks; `nodes` what the scope must name; `notChecked` the nodes that must be listed as not checked; `mentions` what the
  * cause's summary or evidence must contain; `lost` which packets are lost as far as a symptom's direction follows from it:
  * those from the node, to it, or both, towards any other node or (`-peer`) the peer alone, or all to the node or the peer
- * (`to-either`); `lostOf` the addresses of the node
- * whose packets these are, where not all of them: its pods', or those of its podCIDR, the bridge's among them.
+ * (`to-either`); `lostOf` the addresses of the node whose packets these are, where not all of them: its pods', or those of
+ * its podCIDR, the bridge's among them.
  */
 export type Expectation = {
   readonly status: Verdict['status'];

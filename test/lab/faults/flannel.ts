@@ -1,5 +1,5 @@
 import { withReadiness } from '../api/readiness.ts';
-import { fdbBatch, overlayBatch, subnetEnv } from '../build.ts';
+import { fdbBatch, overlayBatch, subnetEnv, type Vxlan } from '../build.ts';
 import type { Handle } from '../handle.ts';
 import { CLUSTER, type LabNode } from '../topology.ts';
 import { type At, type Expectation, type Fault, failedBy } from './fault.ts';
@@ -7,8 +7,6 @@ import { expectPackets, ping } from './packets.ts';
 import { otherNode, podIp } from './where.ts';
 
 /* Faults of flannel itself: it does not run, or it has told the other nodes something that is not so. */
-
-type Vxlan = { readonly vni: number; readonly port: number };
 
 const FILE = '/run/flannel/subnet.env';
 const CONFIG = '/api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg';
@@ -197,20 +195,11 @@ const NAT_IP = '10.0.2.15';
  * sends takes the route to the other nodes all the same, and arrives; what they send to that address does not.
  */
 function secondCard(lab: Handle, node: LabNode, ip: string): string {
-  const overlay = overlayBatch(lab.topology, node, CLUSTER.vxlan).map((line) =>
-    line.replace(`local ${node.ip} dev eth0`, `local ${ip} dev eth1`),
-  );
   return `ip link add eth1 type veth peer name eth1-nat
 ip link set eth1-nat up
 ip link set eth1 up
 ip addr add ${ip}/24 brd + dev eth1
-ip link del flannel.1
-ip -batch - <<'END'
-${overlay.join('\n')}
-END
-bridge -batch - <<'END'
-${fdbBatch(lab.topology, node).join('\n')}
-END`;
+${rebuildScript(lab, node, { ...CLUSTER.vxlan, local: ip, dev: 'eth1' })}`;
 }
 
 async function takeAway(lab: Handle, name: string): Promise<void> {

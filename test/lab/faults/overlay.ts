@@ -1,3 +1,4 @@
+import type { Vxlan } from '../build.ts';
 import type { Handle } from '../handle.ts';
 import { CLUSTER } from '../topology.ts';
 import { type At, type Fault, failedBy } from './fault.ts';
@@ -13,7 +14,7 @@ const proveOverlayDead: Fault['prove'] = (lab, at) =>
   });
 
 /** Makes flannel.1 anew, with its entries and routes, as flanneld would with this VNI and port. */
-async function rebuild(lab: Handle, name: string, vxlan: { readonly vni: number; readonly port: number }): Promise<void> {
+async function rebuild(lab: Handle, name: string, vxlan: Vxlan): Promise<void> {
   await lab.sh(name, rebuildScript(lab, lab.node(name), vxlan));
 }
 
