@@ -75,6 +75,25 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what cannot be looked at i
     expect(JSON.parse((await runNetcheck(['replay', bundle, '--output', 'json'])).stdout)).toEqual(verdict);
   });
 
+  test('a probe pod that its agent cannot enter is unknown, with the reason', async () => {
+    const hide = `printf '#!/bin/sh\\necho no way inside >&2\\nexit 1\\n' >/run/no-nsenter
+chmod +x /run/no-nsenter
+mount --bind /run/no-nsenter "$(readlink -f "$(command -v nsenter)")"`;
+    await lab.sh('node-2', hide);
+    const { status, verdict } = await verdictOf(['run', 'cluster']);
+    await lab.sh('node-2', 'umount "$(readlink -f "$(command -v nsenter)")"');
+    expect({ status, is: verdict.status, causes: verdict.causes, symptoms: verdict.symptoms }).toEqual({
+      status: 2,
+      is: 'inconclusive',
+      causes: [],
+      symptoms: [],
+    });
+    expect(verdict.notChecked.map(({ where }) => where)).toContain('node-2');
+    expect(verdict.notChecked.map(({ reason }) => reason).join('\n')).toMatch(
+      /the agent inside the probe pod ended: no way inside/,
+    );
+  });
+
   test('one node alone, whose agent hangs, is unknown as well', async () => {
     await lab.fault('agent-hangs', { node: 'node-2' });
     const { status, verdict } = await verdictOf(['run', 'node', 'node-2']);
