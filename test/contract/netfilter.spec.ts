@@ -409,7 +409,7 @@ COMMIT
 :INPUT ACCEPT [0:0]
 :FORWARD ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
--A FORWARD -p udp -m hashlimit --hashlimit-above 1000/sec --hashlimit-mode srcip --hashlimit-name a -j DROP
+-A FORWARD -p udp -m hashlimit --hashlimit-above 1000/sec --hashlimit-burst 1000 --hashlimit-mode srcip --hashlimit-name a -j DROP
 -A FORWARD -p tcp -m connlimit --connlimit-above 1000 --connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset
 -A INPUT -m recent --rcheck --name nobody --mask 255.255.255.255 --rsource -j DROP
 COMMIT
