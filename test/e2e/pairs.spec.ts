@@ -12,6 +12,7 @@ import { diagnoseLab, mismatches } from './diagnose.ts';
 const PAIRS: readonly (readonly [string, string])[] = [
   ['ip-forward-off-by-file', 'stale-neighbour-permanent'],
   ['ip-forward-off', 'flannel-fdb-missing'],
+  ['dns-pair-race', 'pod-mac-elsewhere'],
   ['forward-drop-nft', 'flannel-route-stale'],
   ['coredns-down', 'ip-forward-off'],
   ['rack-drop-pair-one-way', 'vxlan-port-taken'],

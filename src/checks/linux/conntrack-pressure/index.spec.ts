@@ -189,6 +189,21 @@ test.for([
   expect(findingsIn(conntrackPressure, bundle, probed)).toMatchObject(findings);
 });
 
+test('beside another fault that loses more, they may explain queries sent two at once of which one is lost', () => {
+  const half = { status: 'fail', how: 'half-answered', sent: 20, delivered: 12 } as const;
+  const pair = [/^dns-pair dns-pair netcheck-agents\/netcheck-probe-2/, half] as const;
+  const others = [/node-to-node ping node-1 > node-2/, { status: 'fail', how: 'timeout', delivered: 0 }] as const;
+  const harmsOf = (count: number, ...changes: Parameters<typeof probedOtherwise>[1][]) => {
+    const bundle = grown('healthy', INSERT_FAILED, count);
+    return findingsIn(conntrackPressure, bundle, probedOtherwise(bundle, ...changes)).map(({ harms }) => harms);
+  };
+  const pod = 'netcheck-agents/netcheck-probe-2';
+  const src = probedOtherwise(inCase('healthy')).find(({ probe }) => probe.from.pod === pod)?.probe.from.ip;
+  expect(src).toBeDefined();
+  expect(harmsOf(1, pair, others)).toEqual([[{ proto: 'udp', src, state: 'new', dnat: true }]]);
+  expect(harmsOf(1, others)).toEqual([]);
+});
+
 test('a node that tracks no connections, or has no counters of it, is not judged', () => {
   const absent = (item: { argv: string[] }) => ({
     stdout: '',

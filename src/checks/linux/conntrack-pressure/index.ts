@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { nodeEntity } from '../../../model/entity.ts';
 import type { Citation } from '../../../model/finding.ts';
 import { type HopPattern, nodePlace } from '../../../model/hop.ts';
-import { allParsed, type Draft, defineCheck } from '../../kit/check.ts';
+import type { PacketMatch } from '../../../model/packet.ts';
+import { allParsed, type Draft, defineCheck, type Probed } from '../../kit/check.ts';
 import {
   type ConntrackCounters,
   conntrackRemedy,
@@ -70,17 +71,28 @@ export const conntrackPressure = defineCheck({
   evaluate: (facts: ReadonlyMap<string, Facts>, { probed }, { nearlyFull, full, failedInserts }) =>
     [...facts].flatMap(([node, own]) => {
       const lost = lostAround(node, probed);
+      const harmedByInserts = insertsHarm(node, own.insertFailed, lost, probed);
       const isFull = own.entries >= own.max * full && own.drop + own.earlyDrop > 0;
       const isNearlyFull = !isFull && own.entries >= own.max * nearlyFull;
-      // A counter explains losses only where it grew by as many as were lost.
-      const insertsExplain = lost > 0 && own.insertFailed >= lost;
       return [
         ...(isFull ? [tableFull(node, own, lost > 0 && own.drop >= lost)] : []),
         ...(isNearlyFull ? [tableNearlyFull(node, own)] : []),
-        ...(insertsExplain || own.insertFailed >= failedInserts ? [insertFailed(node, own, insertsExplain)] : []),
+        ...(harmedByInserts.length > 0 || own.insertFailed >= failedInserts ? [insertFailed(node, own, harmedByInserts)] : []),
       ];
     }),
 });
+
+/**
+ * Which packets failed insertions harm: a counter explains losses only where it grew by as many as were lost. Beside
+ * another fault that loses more, it may still explain queries sent two at once of which one was lost: one alone passed.
+ */
+function insertsHarm(node: string, count: number, lost: number, probed: readonly Probed[]): readonly PacketMatch[] {
+  if (lost === 0) return [];
+  if (count >= lost) return [{ state: 'new' }];
+  const halves = probed.filter(({ probe, result }) => probe.from.node === node && result.how === 'half-answered');
+  if (count < halves.length) return [];
+  return halves.map(({ probe }) => ({ proto: 'udp', src: probe.from.ip, state: 'new', dnat: true }));
+}
 
 /**
  * Where packets of the node's own and those that it forwards are given an entry, or where it is confirmed; packets that stay
@@ -130,14 +142,14 @@ function tableNearlyFull(node: string, own: Facts): Draft {
   };
 }
 
-function insertFailed(node: string, { insertFailed: count }: Facts, explains: boolean): Draft {
+function insertFailed(node: string, { insertFailed: count }: Facts, harms: readonly PacketMatch[]): Draft {
   return {
     code: 'conntrack-insert-failed',
     entity: nodeEntity(node),
-    severity: explains ? 'critical' : 'warning',
+    severity: harms.length > 0 ? 'critical' : 'warning',
     certainty: 'suspect',
     at: hops(node, ['postrouting', 'input', 'forward']),
-    harms: explains ? [{ state: 'new' }] : [],
+    harms: [...harms],
     partial: 'flows',
     summary: `${node} dropped the first packet of ${count} new connections during the run: after address translation they would have looked like others`,
     advice:
