@@ -113,6 +113,20 @@ test('what has a cause of its own is told beside a node that is cut off, what ma
   expect(tellsService([...others, ...ofServers])).toBe(false);
 });
 
+test('queries sent two at once of which one is lost are told beside a node that is cut off', () => {
+  const half = (judged: Judged): Judged => {
+    const { probe, result } = judged;
+    if (probe.method !== 'dns-pair' || probe.from.node !== 'node-1') return judged;
+    return { ...judged, meaning: 'fail', result: { ...result, status: 'fail', how: 'half-answered' } };
+  };
+  expect([sentence(aroundNode3), sentence(aroundNode3, 1, half)]).toEqual([
+    'node-3 cannot reach any other node, in both directions',
+    expect.stringMatching(
+      /^node-3 cannot reach any other node, .*; netcheck-agents\/netcheck-probe-1 .* the Service kube-system\/kube-dns/,
+    ),
+  ]);
+});
+
 test('nothing that failed has nothing to say', () => {
   expect(scopeOf([], [], cluster.inventory)).toEqual({ subjects: [], targets: [], direction: 'undetermined', sentence: '' });
 });

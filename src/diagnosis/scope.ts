@@ -1,7 +1,7 @@
 import { type Entity, entityKey, entityName, nodeEntity } from '../model/entity.ts';
 import type { Inventory } from '../model/inventory.ts';
 import type { Direction, Verdict } from '../model/verdict.ts';
-import type { Judged } from './classify.ts';
+import { isHalfAnswered, type Judged } from './classify.ts';
 import { counted, listOf, sortNames } from './words.ts';
 
 /**
@@ -34,6 +34,8 @@ export function scopeOf(
   for (const own of groupByTarget(planes.get('own-node') ?? [])) parts.push(describeOwn(own));
   const ofPairs = new Set([...nodePairs, ...podPairs].flatMap((pair) => pair.symptoms));
   const isApart = (symptom: Judged): boolean => {
+    // One query passes where two at once do not: no node that is cut off does that.
+    if (isHalfAnswered(symptom.result)) return true;
     const own = explained.filter((of) => of.includes(symptom));
     return own.length > 0 && !own.flat().some((other) => ofPairs.has(other));
   };
