@@ -94,7 +94,9 @@ function createNodeKubelet(
       const environment = ['env', `NETCHECK_APPROVAL_KEY=/run/lab/approval-key.pub`, `NETCHECK_NODE=${node.name}`];
       // Every node of a lab has the same few CPUs; what has others in life (API server, worker) must not be starved by them.
       const args = ['-n', '10', ...command(pod, container === 'remedy' ? [...environment, ...argv] : argv)];
-      const child = spawn('nice', args, { stdio: ['pipe', 'pipe', 'pipe'], env: labEnvironment() });
+      // The agent's image has no compiled code either.
+      const env = { ...labEnvironment(), NODE_COMPILE_CACHE: undefined };
+      const child = spawn('nice', args, { stdio: ['pipe', 'pipe', 'pipe'], env });
       const exit = new Promise<number>((resolve, reject) => {
         child.on('error', reject);
         child.on('exit', (code, signal) => resolve(exitStatus(code, signal)));
