@@ -22,13 +22,13 @@ export default defineConfig({
           include: ['src/**/*.spec.ts', 'test/**/*.spec.ts', 'scripts/**/*.spec.ts'],
           exclude: [...NETWORKS, ...PURE],
           // Most of them wait for something most of the time.
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 0 },
         },
       },
       {
         extends: true,
-        test: { name: 'pure', include: PURE, isolate: false, maxWorkers: 3, sequence: { groupOrder: 0 } },
+        test: { name: 'pure', include: PURE, isolate: false, maxWorkers: 4, sequence: { groupOrder: 0 } },
       },
       {
         extends: true,
