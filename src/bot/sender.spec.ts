@@ -115,6 +115,21 @@ test('of two senders one sends; when it stops the other one goes on', async () =
   expect(await shown('one')).toEqual(['one', 'two']);
 });
 
+test('what another sender may have been changing is changed once more later, what is its own is not', async () => {
+  const ref = outboxRef('lab', 'r1');
+  const channel = world.slack.channel('one');
+  const updates = () => world.slack.calls.filter(({ method }) => method === 'chat.update').length;
+  const first = start({ settleMs: 50 });
+  await outbox.push(ref, channel, [root('queued'), { ...verdict('first'), step: 'first' }]);
+  await quiet();
+  expect(updates()).toBe(1);
+  await first.stop();
+  start({ settleMs: 50 });
+  await outbox.push(ref, channel, [verdict('done')]);
+  await quiet();
+  expect([updates(), await shown('one')]).toEqual([3, ['done']]);
+});
+
 test('a layout that Slack refuses is shown as text', async () => {
   world.slack.fail((_method, parameters) => (parameters.has('blocks') ? { kind: 'error', error: 'invalid_blocks' } : null));
   await outbox.push(outboxRef('lab', 'r1'), world.slack.channel('one'), [

@@ -95,6 +95,8 @@ export function createSender(options: {
   const over = new Set<string>();
   /** Messages of which an update may still be applied late, until when. */
   const dubious = new Map<string, number>();
+  /** Messages posted soon after this process got the right to send: the one that had it before has not changed them. */
+  const own = new Set<string>();
   let leasedSince: number | null = null;
   let renewAt = 0;
   let woken = Promise.withResolvers<void>();
@@ -131,6 +133,16 @@ export function createSender(options: {
     await outbox.releaseLease(holder).catch(() => undefined);
   }
 
+  function loseLease(): void {
+    leasedSince = null;
+    own.clear();
+  }
+
+  /** Whether a call of the process that had the right to send before may still be under way. */
+  function isFresh(): boolean {
+    return leasedSince !== null && performance.now() - leasedSince < tuning.timeoutMs;
+  }
+
   async function holdsLease(): Promise<boolean> {
     const now = performance.now();
     if (leasedSince !== null && now < renewAt) return true;
@@ -139,7 +151,7 @@ export function createSender(options: {
       renewAt = now + tuning.leaseMs / 3;
       return true;
     }
-    leasedSince = null;
+    loseLease();
     return false;
   }
 
@@ -211,7 +223,7 @@ export function createSender(options: {
     const claimed = await outbox.claim(holder, channel, ref, token);
     switch (claimed.kind) {
       case 'lost':
-        leasedSince = null;
+        loseLease();
         renewAt = 0;
         return false;
       case 'empty':
@@ -272,6 +284,7 @@ export function createSender(options: {
         await call('chat.delete', { channel, ts: ts.data.ts });
         return false;
       }
+      if (isFresh()) own.add(ts.data.ts);
       if (claim.fateUnknown || claim.tries > 1) await tidyLater(channel, claim, ts.data.ts, thread);
       return true;
     }
@@ -361,9 +374,8 @@ export function createSender(options: {
       reply = await spaced(channel, 'chat.update', { ...content({ text: message.text, blocks: [] }, ref, of), channel, ts });
     }
     if (reply.ok) {
-      const now = performance.now();
-      const lateUpdate = (dubious.get(ts) ?? 0) > now || (leasedSince !== null && now - leasedSince < tuning.timeoutMs);
-      if (entry.op === 'update' && lateUpdate) {
+      const mayChange = (dubious.get(ts) ?? 0) > performance.now() || (isFresh() && !own.has(ts));
+      if (entry.op === 'update' && mayChange) {
         const again: OutboxEntry = {
           op: 'again',
           step: `${entry.step}-again`,
