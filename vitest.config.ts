@@ -7,7 +7,7 @@ import { defineConfig } from 'vitest/config';
 const NETWORKS = ['test/e2e/**/*.spec.ts', 'test/lab/faults/**/*.spec.ts', 'test/promises/stopped.spec.ts'];
 
 /** Tests of what is computed, which leave nothing behind in their process: many share one, and load the catalogue once. */
-const PURE = ['src/{checks,formatters,model,remedies}/**/*.spec.ts'];
+const PURE = ['src/{checks,diagnosis,formatters,model,remedies}/**/*.spec.ts'];
 
 export default defineConfig({
   test: {

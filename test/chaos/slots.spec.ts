@@ -3,7 +3,7 @@ import { count } from '../promises/counts.ts';
 import { killBotsOverSlots } from './slots.ts';
 
 /** A thousand slots take about four minutes. */
-const slots = count(40, 1_000);
+const slots = count(25, 1_000);
 
 test(
   'every slot has one digest, although the two bots are killed at any moment',

@@ -19,7 +19,7 @@ import {
   type Who,
 } from './flow-reference.ts';
 
-const SEQUENCES = count(200, 10_000);
+const SEQUENCES = count(120, 10_000);
 const LENGTH = 40;
 
 const folder = temporaryFolder();

@@ -71,8 +71,8 @@ nft list tables | sort
 for dev in eth0 flannel.1; do ethtool -k $dev 2>/dev/null || :; done
 grep -r . /etc/sysctl.d
 ! [ -d /run/flannel ] || grep -r . /run/flannel || :
-for f in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter \\
-  /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/netfilter/nf_conntrack_max; do echo "$f $(cat $f)"; done
+grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter \\
+  /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/netfilter/nf_conntrack_max
 ps -e -o comm= | grep -v -e '^sh$' -e '^ps$' -e '^grep$' -e '^sort$' -e '^kubelet$' -e '^containerd$' -e '^web$' -e '^client$' -e '^coredns-metrics$' -e '^MainThread$' | sort
 cat /etc/resolv.conf
 find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' -not -path /etc/resolv.conf 2>/dev/null | sort`;
