@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createEmulator } from 'emulate';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -145,6 +146,9 @@ export async function startSlack(world: {
   const whispers = new Map<string, z.infer<typeof Said>>();
   const refusedBlocks: string[] = [];
   const views: unknown[] = [];
+  /** Calls that are carried out after they were given up; what is not under way at the end never will be. */
+  const late: Promise<unknown>[] = [];
+  const closing = new AbortController();
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
@@ -192,7 +196,7 @@ export async function startSlack(world: {
         await carryOut();
         return;
       case 'late':
-        setTimeout(() => void carryOut(), fault.ms);
+        late.push(delay(fault.ms, undefined, { signal: closing.signal }).then(carryOut, () => undefined));
         return;
       case undefined:
         json(response, await carryOut(), headers);
@@ -328,6 +332,8 @@ export async function startSlack(world: {
       };
     },
     close: async () => {
+      closing.abort();
+      await Promise.all(late);
       socketMode.close();
       proxy.closeAllConnections();
       proxy.close();
