@@ -287,7 +287,7 @@ function commitsText(trials: readonly Trial[], replaced: readonly Trial[]): stri
     const cells = [...[recall, precision, whole].map(shareText), `${falseAlarms} of ${healthy}`];
     return `| \`${commit}\` | ${[own.length, counting, ...cells].join(' | ')} |`;
   });
-  const again = [...new Set(replaced.map(({ kind, placed }) => (kind === 'pair' ? 'pairs' : nameOf(placed))))].toSorted();
+  const again = [...new Set(replaced.map(({ placed }) => nameOf(placed)))].toSorted();
   return `| commit | trials | of these count | recall of causes | precision of causes | wholly right | false alarms |
 | --- | --- | --- | --- | --- | --- | --- |
 ${lines.join('\n')}

@@ -9,7 +9,7 @@ import { openHandle } from '../lab/handle.ts';
 import { HARMLESS } from '../lab/harmless/index.ts';
 import { NetworkKind, planTopology } from '../lab/topology.ts';
 import { accuracyPage, bars, type Measured, placesText } from './figures.ts';
-import { groupOf, type Layered, leftOf, NODES, pairsOf, placements } from './plan.ts';
+import { type Layered, leftOf, NODES, pairsOf, placements, replacedBy } from './plan.ts';
 import { runTrial } from './run.ts';
 import type { Planned, Trial } from './trial.ts';
 
@@ -141,10 +141,10 @@ function counted(
   const [trials, replaced]: [Trial[], Trial[]] = [[], []];
   for (const [index, own] of ofCommits.entries()) {
     const isReplaced = (trial: Trial): boolean =>
-      seen.has(groupOf(trial)) || (index > 0 && trial.placed.some(({ name }) => again.includes(name)));
+      seen.has(replacedBy(trial)) || (index > 0 && trial.placed.some(({ name }) => again.includes(name)));
     trials.push(...own.filter((trial) => !isReplaced(trial)));
     replaced.push(...own.filter(isReplaced));
-    for (const trial of own) seen.add(groupOf(trial));
+    for (const trial of own) seen.add(replacedBy(trial));
   }
   return { trials, replaced };
 }

@@ -64,8 +64,13 @@ export function leftOf(planned: readonly Planned[], done: readonly Planned[]): r
 }
 
 /** What is measured together: a fault or an unusual cluster in one kind of lab; all pairs. */
-export function groupOf({ kind, network, placed }: Planned): string {
+function groupOf({ kind, network, placed }: Planned): string {
   return `${kind} ${network} ${kind === 'pair' ? '' : placed.map(({ name }) => name).join()}`;
+}
+
+/** What a later trial takes the place of: all of a fault or an unusual cluster in one kind of lab; this pair alone. */
+export function replacedBy(trial: Planned): string {
+  return trial.kind === 'pair' ? keyOf(trial) : groupOf(trial);
 }
 
 /** Trials, without one for each of the same that has been done. */
