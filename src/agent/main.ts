@@ -31,7 +31,7 @@ function collect(): void {
     output: process.stdout,
     // The agent's container shares the host's process namespace: the root of process 1 is the host's own file system.
     root: '/proc/1/root',
-    self: [process.execPath, process.argv[1] ?? '', 'collect'],
+    self: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'collect'],
     onEnd: (exitCode) => process.exit(exitCode),
   });
 }

@@ -75,8 +75,8 @@ function watchAgents(bundle: string) {
 function agents(bundle: string): ReadonlyMap<number, readonly number[]> {
   const pids = readdirSync('/proc').flatMap((entry) => {
     if (!/^\d+$/.test(entry)) return [];
-    const [program = '', script, task] = read(`/proc/${entry}/cmdline`)?.split('\0') ?? [];
-    return program.endsWith('node') && script === bundle && task === 'collect' ? [Number(entry)] : [];
+    const [program = '', ...rest] = read(`/proc/${entry}/cmdline`)?.split('\0') ?? [];
+    return program.endsWith('node') && rest.includes(bundle) && rest.includes('collect') ? [Number(entry)] : [];
   });
   const parents = new Map(pids.map((pid) => [pid, Number(statOf(pid)?.[1])]));
   const outer = pids.filter((pid) => !pids.includes(parents.get(pid) ?? 0));

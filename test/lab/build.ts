@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeRules, serviceSections } from './rules.ts';
 import { programPath } from './run.ts';
@@ -82,8 +82,13 @@ function writePrograms(bin: string, agent: string | null): void {
     copyFileSync(join(import.meta.dirname, `${name}.sh`), join(bin, name));
     chmodSync(join(bin, name), 0o755);
   }
-  if (agent !== null)
-    writeFileSync(join(bin, 'netcheck-agent'), `#!/bin/sh\nexec '${process.execPath}' '${agent}' "$@"\n`, { mode: 0o755 });
+  if (agent !== null) {
+    // As in the image, at another place.
+    const script = readFileSync(join(import.meta.dirname, '../../deploy/images/netcheck-agent'), 'utf8')
+      .replace('/usr/local/bin/node', `'${process.execPath}'`)
+      .replace('/opt/netcheck/netcheck-agent.cjs', `'${agent}'`);
+    writeFileSync(join(bin, 'netcheck-agent'), script, { mode: 0o755 });
+  }
 }
 
 /** What node.sh mounts under /mnt/root, as an fstab(5). */
