@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { nearNames } from './model/near-names.ts';
+import { own } from './model/own.ts';
 import { RiskClass } from './model/remedy.ts';
 import { parseTimezone } from './model/schedule.ts';
 import { DAYS, minuteOf, type RemedyRef } from './policy.ts';
@@ -106,7 +107,7 @@ export const REMEDY_REFS: readonly RemedyRef[] = Object.values(REMEDIES).map(({ 
 
 /** The risk class of a remedy, as this netcheck knows it: nobody else's word counts. Null for one that it does not know. */
 export function riskClassOf(remedy: string): RiskClass | null {
-  return Object.hasOwn(REMEDIES, remedy) ? (REMEDIES[remedy]?.riskClass ?? null) : null;
+  return own(REMEDIES, remedy)?.riskClass ?? null;
 }
 
 /** What a rule is about, and what it can decide. */

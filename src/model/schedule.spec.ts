@@ -29,6 +29,8 @@ test.each([
 test.each([
   ['', 'When? Type for example: weekdays 09:00 Europe/Berlin.'],
   ['wekdays 09:00', '"wekdays" says no days. Did you mean weekdays?'],
+  ['constructor', '"constructor" says no days. Days are daily, weekdays, weekends, mondays … sundays, or cron "…".'],
+  ['__proto__ 09:00', '"__proto__" says no days. Days are daily, weekdays, weekends, mondays … sundays, or cron "…".'],
   ['sometimes', '"sometimes" says no days. Days are daily, weekdays, weekends, mondays … sundays, or cron "…".'],
   ['daily 25:00 UTC', '"25:00" is not a time of day: type 09:00, 17:30 or 5:30pm.'],
   ['daily 9 UTC', '"9" is not a time of day: type 09:00, 17:30 or 5:30pm.'],

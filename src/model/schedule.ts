@@ -3,6 +3,7 @@ import cronstrue from 'cronstrue';
 import { Temporal } from 'temporal-polyfill';
 import { z } from 'zod';
 import { nearNames } from './near-names.ts';
+import { own } from './own.ts';
 import { fail, ok, type Result } from './result.ts';
 import { shorten } from './text.ts';
 
@@ -151,7 +152,7 @@ function takeDaysAndTime(rest: string[]): Result<string, string> {
       .toLowerCase()
       .split(',')
       .filter((part) => part !== '');
-    const read = parts.map((part) => DAY_SETS[part] ?? dayNumber(part));
+    const read = parts.map((part) => own(DAY_SETS, part) ?? dayNumber(part));
     if (read.some((day) => day === null)) break;
     rest.shift();
     for (const day of read) days.add(day ?? '');

@@ -1,4 +1,5 @@
 import type { Citation } from '../model/finding.ts';
+import { own } from '../model/own.ts';
 import { type Action, canonicalJson } from '../model/remedy.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 import { messageOf } from '../model/text.ts';
@@ -48,7 +49,7 @@ export async function carryOut(
   action: Action,
   { place, where, host, ledger, say, remedies = REMEDIES }: CarryOutOptions,
 ): Promise<number> {
-  const remedy: AnyRemedy | undefined = Object.hasOwn(remedies, action.remedy) ? remedies[action.remedy] : undefined;
+  const remedy = own(remedies, action.remedy);
   const refuse = (reason: string, before: Citation[] = []): number => {
     say({ type: 'refused', reason, before });
     return 1;

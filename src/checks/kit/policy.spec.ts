@@ -100,4 +100,6 @@ test('selector expressions mean what the API says', () => {
   expect(matches(expression('NotIn', ['a']))).toEqual([false, true, true]);
   expect(matches(expression('Exists'))).toEqual([true, true, false]);
   expect(matches(expression('DoesNotExist'))).toEqual([false, false, true]);
+  const missing = (operator: string) => matchesSelector({ matchExpressions: [{ key: 'constructor', operator }] }, {});
+  expect([missing('Exists'), missing('DoesNotExist')]).toEqual([false, true]);
 });

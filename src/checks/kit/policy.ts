@@ -1,4 +1,5 @@
 import type { Inventory, LabelSelector, NetworkPolicy, Node, Pod, PolicyPeer, PolicyRule } from '../../model/inventory.ts';
+import { own } from '../../model/own.ts';
 import { isWithin } from './cidr.ts';
 
 /** The policy, `NAMESPACE/NAME`, that isolates a pod without allowing this traffic, and in which direction. */
@@ -107,11 +108,11 @@ function matchesPort(rule: PolicyRule['ports'][number], { protocol, port }: Traf
 
 /** Whether labels match a selector; an empty selector matches everything. */
 export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
-  const equal = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value);
+  const equal = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => own(labels, key) === value);
   return (
     equal &&
     (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
-      const value = labels[key];
+      const value = own(labels, key);
       if (operator === 'In') return value !== undefined && values.includes(value);
       if (operator === 'NotIn') return value === undefined || !values.includes(value);
       return (operator === 'Exists') === (value !== undefined);

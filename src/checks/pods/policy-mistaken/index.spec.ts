@@ -141,6 +141,10 @@ test.for([
   expect(found(withPolicy('slip', { podSelector: { matchLabels: { app } } }))).toEqual(codes);
 });
 
+test('a label that no pod has, and every object', () => {
+  expect(found(withPolicy('slip', { podSelector: { matchLabels: { constructor: 'client' } } }))).toEqual([]);
+});
+
 test('names that only count on are no slip', () => {
   const numbered = withPod(inCase('slip'), 'client-1', { labels: { app: 'shard-1' } });
   const policies = numbered.inventory.policies.map((policy) => ({ ...policy, podSelector: { matchLabels: { app: 'shard-2' } } }));

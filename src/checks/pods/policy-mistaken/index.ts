@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Entity } from '../../../model/entity.ts';
 import type { Inventory, NetworkPolicy, Pod, PolicyRule, Service } from '../../../model/inventory.ts';
 import { nearNames } from '../../../model/near-names.ts';
+import { own } from '../../../model/own.ts';
 import { type Draft, defineCheck, ok } from '../../kit/check.ts';
 import { podName } from '../../kit/pods.ts';
 import { matchesSelector } from '../../kit/policy.ts';
@@ -112,11 +113,12 @@ function portsOf({ ingress }: NetworkPolicy): string {
 
 /** Only a likely slip is told: a policy for pods that are not there now, a workload scaled to none, is no mistake. */
 function selectsNothing(policy: NetworkPolicy, { pods }: Inventory): readonly Draft[] {
-  const own = pods.filter(({ namespace }) => namespace === policy.namespace);
+  const inside = pods.filter(({ namespace }) => namespace === policy.namespace);
   const wanted = Object.entries(policy.podSelector.matchLabels ?? {});
-  if (own.length === 0 || wanted.length === 0 || own.some(({ labels }) => matchesSelector(policy.podSelector, labels))) return [];
+  if (inside.length === 0 || wanted.length === 0 || inside.some(({ labels }) => matchesSelector(policy.podSelector, labels)))
+    return [];
   const slips = wanted.flatMap(([key, value]) => {
-    const values = own.flatMap(({ labels }) => labels[key] ?? []);
+    const values = inside.flatMap(({ labels }) => own(labels, key) ?? []);
     if (values.includes(value)) return [];
     const near = nearNames(value, values, 1)[0];
     return near !== undefined && value.length >= MIN_LENGTH && isSlip(value, near) ? [{ key, value, near }] : [];
