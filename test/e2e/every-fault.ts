@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { judge } from '../../src/diagnosis/judge.ts';
 import type { Fault } from '../lab/faults/fault.ts';
 import { expectHealthy, snapshot } from '../lab/faults/healthy.ts';
 import { FAULTS, healFault, injectFault, networksOf } from '../lab/faults/index.ts';
-import { createLab, type Lab } from '../lab/lab.ts';
 import { NetworkKind } from '../lab/topology.ts';
 import { diagnoseLab, mismatches } from './diagnose.ts';
+import { sharedLab } from './shared-lab.ts';
 
 /*
  * Every fault of the lab, one after another in one cluster of each kind that it can be in: that its proof fails without
@@ -32,21 +32,14 @@ export function testEveryFault(share: number): void {
 }
 
 function testFaults(network: NetworkKind, faults: readonly Fault[]): void {
-  let lab: Lab;
   let before: Awaited<ReturnType<typeof snapshot>>;
-
-  beforeAll(async () => {
-    lab = await createLab({ nodes: 4, network });
+  const shared = sharedLab({ nodes: 4, network }, async (lab) => {
     await expectHealthy(lab);
     before = await snapshot(lab);
   });
 
-  afterAll(async () => {
-    await lab?.down();
-  });
-
   async function diagnoseHealthy(): Promise<void> {
-    const { verdict } = await diagnoseLab(lab);
+    const { verdict } = await diagnoseLab(shared());
     const { status, causes, risks, notChecked, symptoms } = verdict;
     expect({ status, causes, risks, notChecked, symptoms }).toEqual({
       status: 'healthy',
@@ -60,6 +53,7 @@ function testFaults(network: NetworkKind, faults: readonly Fault[]): void {
   test('a healthy cluster is healthy, with nothing left out', diagnoseHealthy);
 
   test.each(faults.map((fault, index) => [fault.name, fault, index] as const))('%s', async (name, fault, index) => {
+    const lab = shared();
     // A sentence about what it saw, not a mistake of its own.
     await expect(fault.prove(lab, { node: 'node-2', peer: 'node-3' })).rejects.toSatisfy(
       (error: unknown) => error instanceof Error && Object.getPrototypeOf(error) === Error.prototype,

@@ -1,25 +1,21 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { snapshot } from '../lab/faults/healthy.ts';
 import { HARMLESS } from '../lab/harmless/index.ts';
-import { createLab, type Lab } from '../lab/lab.ts';
 import { diagnoseLab } from './diagnose.ts';
+import { sharedLab } from './shared-lab.ts';
 
 /*
  * Clusters that are healthy and unusual: no check may see a fault in them, and nothing of them may be left unchecked.
  */
 
 describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('a healthy cluster', () => {
-  let lab: Lab;
   let before: Awaited<ReturnType<typeof snapshot>>;
-
-  beforeAll(async () => {
-    lab = await createLab({ nodes: 3 });
+  const shared = sharedLab({ nodes: 3 }, async (lab) => {
     before = await snapshot(lab);
   });
 
-  afterAll(() => lab?.down());
-
   test.each(Object.values(HARMLESS))('$name: $title', async ({ inject, prove, heal, risks = [] }) => {
+    const lab = shared();
     try {
       await inject(lab);
       await prove(lab);

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Verdict } from '../../src/model/verdict.ts';
-import { createLab, type Lab } from '../lab/lab.ts';
 import { runNetcheck } from '../netcheck.ts';
+import { sharedLab } from './shared-lab.ts';
 
 /*
  * A network in which nothing is wrong, of which netcheck cannot see a part: what the command line says then. It ends by
@@ -20,24 +20,25 @@ const HIDDEN: readonly (readonly [string, readonly string[], RegExp])[] = [
 ];
 
 describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what cannot be looked at is not healthy', () => {
-  let lab: Lab;
+  const lab = sharedLab({ nodes: 3 });
   let folder: string;
-  let kubeconfig: string[];
 
-  beforeAll(async () => {
+  beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'netcheck-honest-'));
-    lab = await createLab({ nodes: 3 });
-    kubeconfig = ['--kubeconfig', lab.kubeconfig, '--context', `${lab.name}-worker`];
   });
 
-  afterAll(async () => {
-    await lab?.down();
+  afterAll(() => {
     rmSync(folder, { recursive: true, force: true });
   });
 
+  /** The cluster, for the command line, with no more rights than a worker has. */
+  function kubeconfig(): readonly string[] {
+    return ['--kubeconfig', lab().kubeconfig, '--context', `${lab().name}-worker`];
+  }
+
   /** What the command line says, as JSON. */
   async function verdictOf(argv: readonly string[]): Promise<{ readonly status: number; readonly verdict: Verdict }> {
-    const { status, stdout, stderr } = await runNetcheck([...argv, ...kubeconfig, '--output', 'json']);
+    const { status, stdout, stderr } = await runNetcheck([...argv, ...kubeconfig(), '--output', 'json']);
     expect(stderr).toBe('');
     return { status, verdict: Verdict.parse(JSON.parse(stdout)) };
   }
@@ -48,10 +49,10 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what cannot be looked at i
   });
 
   test.each(HIDDEN)('%s: exit status 2, with every node that was not seen and the reason', async (fault, nodes, reason) => {
-    await lab.fault(fault, nodes.length === 1 ? { node: 'node-2' } : {});
+    await lab().fault(fault, nodes.length === 1 ? { node: 'node-2' } : {});
     const bundle = join(folder, `${fault}.json.gz`);
     const { status, verdict } = await verdictOf(['run', 'cluster', '--bundle', bundle]);
-    await lab.heal(fault);
+    await lab().heal(fault);
     const hidden = (node: string) => verdict.notChecked.filter(({ where }) => where.split(', ').includes(node));
     expect({ status, is: verdict.status, causes: verdict.causes, located: verdict.located, symptoms: verdict.symptoms }).toEqual({
       status: 2,
@@ -79,9 +80,9 @@ describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what cannot be looked at i
     const hide = `printf '#!/bin/sh\\necho no way inside >&2\\nexit 1\\n' >/run/no-nsenter
 chmod +x /run/no-nsenter
 mount --bind /run/no-nsenter "$(readlink -f "$(command -v nsenter)")"`;
-    await lab.sh('node-2', hide);
+    await lab().sh('node-2', hide);
     const { status, verdict } = await verdictOf(['run', 'cluster']);
-    await lab.sh('node-2', 'umount "$(readlink -f "$(command -v nsenter)")"');
+    await lab().sh('node-2', 'umount "$(readlink -f "$(command -v nsenter)")"');
     expect({ status, is: verdict.status, causes: verdict.causes, symptoms: verdict.symptoms }).toEqual({
       status: 2,
       is: 'inconclusive',
@@ -95,17 +96,17 @@ mount --bind /run/no-nsenter "$(readlink -f "$(command -v nsenter)")"`;
   });
 
   test('one node alone, whose agent hangs, is unknown as well', async () => {
-    await lab.fault('agent-hangs', { node: 'node-2' });
+    await lab().fault('agent-hangs', { node: 'node-2' });
     const { status, verdict } = await verdictOf(['run', 'node', 'node-2']);
-    await lab.heal('agent-hangs');
+    await lab().heal('agent-hangs');
     expect([status, verdict.status]).toEqual([2, 'inconclusive']);
     expect(verdict.notChecked.map(({ where }) => where)).toContain('node-2');
   });
 
   test('an API server that goes silent gives a verdict all the same: nothing is known, with the reason', async () => {
-    await lab.api('POST', '/_lab/faults', { reads: [{ resource: 'nodes', kind: 'hang' }] });
+    await lab().api('POST', '/_lab/faults', { reads: [{ resource: 'nodes', kind: 'hang' }] });
     const { status, verdict } = await verdictOf(['run', 'cluster']);
-    await lab.api('POST', '/_lab/faults', {});
+    await lab().api('POST', '/_lab/faults', {});
     expect([status, verdict.status, verdict.checked.nodes, verdict.layers]).toEqual([
       2,
       'inconclusive',
@@ -121,7 +122,7 @@ mount --bind /run/no-nsenter "$(readlink -f "$(command -v nsenter)")"`;
 
   test('a bundle that was cut off is no bundle, and gives no verdict', async () => {
     const bundle = join(folder, 'cut.json');
-    const { status, stdout, stderr } = await runNetcheck(['run', 'cluster', '--bundle', bundle, ...kubeconfig]);
+    const { status, stdout, stderr } = await runNetcheck(['run', 'cluster', '--bundle', bundle, ...kubeconfig()]);
     expect([status, stderr, stdout.startsWith('✔ HEALTHY ')]).toEqual([0, '', true]);
     writeFileSync(bundle, readFileSync(bundle, 'utf8').slice(0, -100));
     expect(await runNetcheck(['replay', bundle])).toEqual({

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { together } from '../lab/faults/fault.ts';
 import { FAULTS, healFault, injectFault } from '../lab/faults/index.ts';
-import { createLab, type Lab } from '../lab/lab.ts';
 import { count } from '../promises/counts.ts';
 import { diagnoseLab, mismatches } from './diagnose.ts';
+import { sharedLab } from './shared-lab.ts';
 
 /*
  * Two different faults at once, on two nodes: the verdict names both, each on its own node, and accuses nothing else.
@@ -25,19 +25,12 @@ const PAIRS: readonly (readonly [string, string])[] = [
   ['rack-loss-one-way', 'forward-reject-iptables-nft'],
 ];
 
-let lab: Lab;
-
-beforeAll(async () => {
-  lab = await createLab({ nodes: 6 });
-});
-
-afterAll(async () => {
-  await lab?.down();
-});
+const shared = sharedLab({ nodes: 6 });
 
 // `npm run lab:score` measures many more.
 for (const [first, second] of PAIRS.slice(0, count(4, PAIRS.length))) {
   test.runIf(process.env['NETCHECK_LAB_MISSING'] === undefined)(`${first} on node-2 and ${second} on node-5`, async () => {
+    const lab = shared();
     const injected = [
       await injectFault(lab, first, { node: 'node-2' }),
       await injectFault(lab, second, { node: 'node-5', ...(FAULTS[second]?.placement === 'pair' ? { peer: 'node-6' } : {}) }),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { totalmem } from 'node:os';
-import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createKubernetesCluster } from '../../src/cluster/kubernetes/index.ts';
 import { judge } from '../../src/diagnosis/judge.ts';
 import type { Action, RemedyOutcome, RemedyPlan } from '../../src/model/remedy.ts';
@@ -12,10 +12,11 @@ import { readCase } from '../fixtures.ts';
 import type { At } from '../lab/faults/fault.ts';
 import { expectHealthy, snapshot } from '../lab/faults/healthy.ts';
 import { FAULTS } from '../lab/faults/index.ts';
-import { createLab, type Lab } from '../lab/lab.ts';
+import type { Lab } from '../lab/lab.ts';
 import { CLUSTER, type NetworkKind } from '../lab/topology.ts';
 import { count } from '../promises/counts.ts';
 import { diagnoseLab } from './diagnose.ts';
+import { sharedLab } from './shared-lab.ts';
 
 /*
  * Every remedy in a cluster that has what it mends: offered by a diagnosis, carried out by the node's own agent, healed;
@@ -305,19 +306,12 @@ function networkOf({ network = 'vxlan' }: Row): NetworkKind {
 }
 
 function testRemedies(network: NetworkKind, rows: readonly Row[]): void {
-  let lab: Lab;
-
-  beforeAll(async () => {
-    lab = await createLab({ nodes: NODES, network, approvalKey: keys.publicKey });
-    await expectHealthy(lab);
-  });
-
-  afterAll(() => lab?.down());
+  const shared = sharedLab({ nodes: NODES, network, approvalKey: keys.publicKey }, expectHealthy);
 
   test.each(rows.map((row) => [row.remedy, row.fault, row] as const))(
     '%s mends %s',
     async (_remedy, _fault, row) => {
-      onTestFailed(() => lab.heal(row.fault).catch(() => {}));
+      const lab = shared();
       const isWhole = await state(lab);
       const at = await lab.fault(row.fault, row.at);
       const isBroken = await state(lab);
@@ -352,18 +346,13 @@ function testRemedies(network: NetworkKind, rows: readonly Row[]): void {
 const LIMITS = '/proc/sys/net/ipv4/neigh';
 
 describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('when a node does not come back', () => {
-  let lab: Lab;
-
-  beforeAll(async () => {
-    lab = await createLab({ nodes: NODES, approvalKey: keys.publicKey });
-  });
-
-  afterAll(() => lab?.down());
+  const shared = sharedLab({ nodes: NODES, approvalKey: keys.publicKey });
 
   // The port that flannel is to be moved to is held on the third node by a process that has not been in the way so far.
   test(
     'move-flannel-port stops there, and brings back what it had changed by then',
     async () => {
+      const lab = shared();
       const row = ROWS.find(({ remedy }) => remedy === 'move-flannel-port');
       if (row === undefined) throw new Error('there is no row of move-flannel-port');
       const at = await lab.fault(row.fault, row.at);
@@ -400,15 +389,10 @@ function contentOf(configMap: unknown): unknown {
 }
 
 describe.skipIf(process.env['NETCHECK_LAB_MISSING'])('what no fault of a lab can have', () => {
-  let lab: Lab;
-
-  beforeAll(async () => {
-    lab = await createLab({ nodes: 2, approvalKey: keys.publicKey });
-  });
-
-  afterAll(() => lab?.down());
+  const shared = sharedLab({ nodes: 2, approvalKey: keys.publicKey });
 
   test('raise-neighbour-limits raises what the finding says, keeps it, and brings back what was there', async () => {
+    const lab = shared();
     await lab.sh(
       'node-2',
       `mkdir -p /run/neigh/default

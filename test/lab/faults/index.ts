@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { nearNames } from '../../../src/model/near-names.ts';
+import { own } from '../../../src/model/own.ts';
 import { messageOf } from '../../../src/model/text.ts';
 import type { Handle } from '../handle.ts';
 import type { NetworkKind } from '../topology.ts';
@@ -316,8 +317,8 @@ type Active = z.infer<typeof Active>;
 
 /**
  * Puts a fault into a lab, proves that it is there and returns where. Without a place it takes the second node, and the
- * third as its peer, as far as there are so many. Throws for an unknown fault or node, for one that is there already, and
- * when the proof fails; the fault is taken out again then.
+ * third as its peer, as far as there are so many. Throws for an unknown fault or node, for one that is there already, when
+ * it cannot be put in, and when the proof fails; the fault is taken out again then.
  */
 export async function injectFault(lab: Handle, name: string, place: Partial<At> = {}): Promise<{ fault: Fault; at: At }> {
   const fault = findFault(name);
@@ -328,7 +329,10 @@ export async function injectFault(lab: Handle, name: string, place: Partial<At> 
   if (active.some((other) => other.name === name && (fault.placement === 'cluster' || other.at.node === at.node))) {
     throw new Error(`${name} is there already: heal it first`);
   }
-  const saved = await fault.inject(lab, at);
+  const saved = await fault.inject(lab, at).catch((error: unknown) => {
+    const left = 'what it had done by then is still there, so take the lab down';
+    throw new Error(`${name} could not be put in (${left}): ${messageOf(error)}`, { cause: error });
+  });
   writeActive(lab, [...active, { name, at, saved }]);
   try {
     await fault.prove(lab, at);
@@ -373,7 +377,7 @@ export function describePlace(fault: Fault, at: At): string {
 
 /** The fault of this name. Throws with near names when there is none. */
 function findFault(name: string): Fault {
-  const fault = FAULTS[name];
+  const fault = own(FAULTS, name);
   if (fault !== undefined) return fault;
   const near = nearNames(name, Object.keys(FAULTS));
   const meant = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`;
