@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'no
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { messageOf } from '../model/text.ts';
-import type { Log } from '../store/redis.ts';
+import { type Log, redisTrouble } from '../store/redis.ts';
 
 /** Where Slack sends commands and clicks. */
 export const ENDPOINT = '/slack/events';
@@ -73,33 +73,35 @@ async function receive(
     options.log.warn({}, 'a request with a wrong signature was refused');
     return refuse(response, 401);
   }
-  const first = await isFirst(options.isFirstSeen, signature);
-  if (first === 'unknown') return say(response, body, NO_REDIS);
-  if (first === 'no') return say(response, body, TWICE);
+  const refusal = await whyUnheard(options, signature);
+  if (refusal !== null) return say(response, body, refusal);
   options.handle(Object.assign(request, { rawBody: body, arrivedAt }), response);
 }
 
-/** What somebody is told whose request can be neither queued nor remembered. */
-export const NO_REDIS =
-  'Not accepted: Redis cannot be reached, so netcheck can neither queue nor remember anything. Nothing was started.';
+const TWICE = 'This request reached netcheck twice and was carried out once. If nothing appears, send it again.';
+const REMEMBERED_WITHIN_MS = 1_500;
 
-/** What somebody is told whose request came twice. */
-export const TWICE = 'This request reached netcheck twice and was carried out once. If nothing appears, send it again.';
-
-/** Whether a request is seen for the first time; `unknown` when that cannot be found out in time. */
-export async function isFirst(
-  isFirstSeen: FrontDoorOptions['isFirstSeen'],
+/** What somebody is told whose request goes no further; null for a request that is seen for the first time. */
+export async function whyUnheard(
+  { isFirstSeen, log }: Pick<FrontDoorOptions, 'isFirstSeen' | 'log'>,
   signature: string,
-): Promise<'yes' | 'no' | 'unknown'> {
-  const { promise: late, resolve } = Promise.withResolvers<'unknown'>();
-  const timer = setTimeout(() => resolve('unknown'), 1_500);
+): Promise<string | null> {
+  const { promise: late, resolve } = Promise.withResolvers<'late'>();
+  const timer = setTimeout(() => resolve('late'), REMEMBERED_WITHIN_MS);
   try {
-    return await Promise.race([isFirstSeen(signature).then((first) => (first ? 'yes' : 'no')), late]);
-  } catch {
-    return 'unknown';
+    const first = await Promise.race([isFirstSeen(signature), late]);
+    if (first === 'late') return notRemembered('Redis does not answer');
+    return first ? null : TWICE;
+  } catch (error) {
+    log.error({ error: messageOf(error) }, 'a request was refused, because Redis did not remember it');
+    return notRemembered(redisTrouble(error) ?? 'Redis cannot be used');
   } finally {
     clearTimeout(timer);
   }
+}
+
+function notRemembered(why: string): string {
+  return `Not accepted: ${why}, so netcheck can neither queue nor remember anything. Nothing was started.`;
 }
 
 /** Reads a body up to the largest size that Slack could mean; null when it is larger or does not come whole. */

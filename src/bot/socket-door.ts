@@ -5,7 +5,7 @@ import { WebAPIPlatformError } from '@slack/web-api';
 import { z } from 'zod';
 import { messageOf } from '../model/text.ts';
 import type { Log } from '../store/redis.ts';
-import { isFirst, NO_REDIS, TWICE, whisper } from './front-door.ts';
+import { whisper, whyUnheard } from './front-door.ts';
 import { clientOptions, slackLogger } from './slack-api.ts';
 
 /** What Bolt gets of an envelope. `arrivedAt` is on `performance.now()`'s clock. */
@@ -94,9 +94,9 @@ export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
     const { envelope_id, body } = read.data;
     const ack = acknowledge(read.data.ack, body);
     try {
-      const first = await isFirst(options.isFirstSeen, envelope_id);
-      if (first === 'yes') await handle({ body, ack, arrivedAt });
-      else await refuse(first === 'no' ? TWICE : NO_REDIS, body, ack);
+      const refusal = await whyUnheard(options, envelope_id);
+      if (refusal === null) await handle({ body, ack, arrivedAt });
+      else await refuse(refusal, body, ack);
     } catch (error) {
       log.error({ error: messageOf(error) }, 'an envelope failed');
     }
