@@ -8,10 +8,10 @@ const slots = count(25, 1_000);
 test(
   'every slot has one digest, although the two bots are killed at any moment',
   async () => {
-    const tally = await killBotsOverSlots({ digests: 150, slots, seed: 21 });
+    const tally = await killBotsOverSlots({ digests: 150, slots, kills: 2, seed: 21 });
     expect(tally).toMatchObject({ missing: [], twice: [], missed: [] });
     expect(tally.slots).toBeGreaterThanOrEqual(slots);
-    expect(tally.kills).toBeGreaterThan(1);
+    expect(tally.kills).toBeGreaterThanOrEqual(2);
   },
   180_000 + slots * 600,
 );

@@ -27,11 +27,13 @@ const CHANNELS = ['ch-0', 'ch-1', 'ch-2', 'ch-3'];
 /**
  * Two bots, each a process of its own, are killed with SIGKILL and started again at random moments, now and then both at
  * once, while many digests come due. No clock is faked: the digests are due every half a minute, each at another second,
- * which nobody could type but the store takes, so that a thousand slots pass in minutes.
+ * which nobody could type but the store takes, so that a thousand slots pass in minutes. It goes on until there were so
+ * many slots, and so many kills.
  */
 export async function killBotsOverSlots(size: {
   readonly digests: number;
   readonly slots: number;
+  readonly kills: number;
   readonly seed: number;
 }): Promise<SlotTally> {
   const world = await createWorld({ channels: Object.fromEntries(CHANNELS.map((name) => [name, {}])) });
@@ -70,9 +72,9 @@ export async function killBotsOverSlots(size: {
       digests.push(saving.digest);
     }
     await Promise.all([begin(0), begin(1)]);
-    const end = Date.now() + (1_000 * EVERY * size.slots) / size.digests;
+    const least = Date.now() + (1_000 * EVERY * size.slots) / size.digests;
     let kills = 0;
-    while (Date.now() < end) {
+    while (Date.now() < least || kills < size.kills) {
       await delay(300 + random() * 2_500);
       const victims = random() < 0.2 ? [0, 1] : [random() < 0.5 ? 0 : 1];
       await Promise.all(victims.map(kill));
@@ -80,7 +82,7 @@ export async function killBotsOverSlots(size: {
       await delay(random() * 400);
       await Promise.all(victims.map(begin));
     }
-    return { kills, ...(await settled(world, store, digests, end)) };
+    return { kills, ...(await settled(world, store, digests, Math.max(least, Date.now()))) };
   } finally {
     await Promise.all([0, 1].map(kill));
     redis.disconnect();
