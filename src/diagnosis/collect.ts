@@ -163,9 +163,11 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     await send(planFollowUps(focus, inventory, nodes, states));
   }
 
-  /** Adds probes to the plan and sends them. */
-  async function send(planned: readonly Probe[]): Promise<void> {
-    probes.push(...planned);
+  /** Adds probes to the plan, or puts them in the place of others, and sends them. */
+  async function send(planned: readonly Probe[], instead: ReadonlyMap<string, Probe> = new Map()): Promise<void> {
+    const others = new Set(instead.values());
+    for (const [index, probe] of probes.entries()) probes[index] = instead.get(probe.id) ?? probe;
+    probes.push(...planned.filter((probe) => !others.has(probe)));
     const tags = { token, tagOf: tagsOf(probes) };
     const mine = Map.groupBy(planned, ({ from }) => from.node);
     await Promise.all(
@@ -178,18 +180,18 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const first = await firstToAnswer(sessions, limits, (ready) => onPhase('starting', ready, nodes.length));
   onPhase('sweep', first.length, nodes.length);
   const begun = sweep(first);
-  const late = sessions
+  const others = sessions
     .filter((session) => !first.includes(session))
     .map(async (session) => {
       if (await session.ready) await sweep([session]);
     });
   await begun;
-  await waitForLate(sessions, late, probes, swept, limits);
+  await waitForLate(sessions, others, probes, swept, limits);
 
   const usable = (): readonly Session[] => sessions.filter((session) => session.isUsable() && swept.has(session.node));
   const sources = new Set(usable().map(({ node }) => node));
-  const toLate = planLate(inventory, request, nodes, states, sources, probes);
-  await send(toLate.filter(({ id }) => only === undefined || only.has(id)));
+  const late = planLate(inventory, request, nodes, states, sources, probes, only);
+  await send(late.probes, late.instead);
   await Promise.all(
     usable().map((session) =>
       session.perform(

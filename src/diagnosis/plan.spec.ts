@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { simulate } from '../../test/simulate.ts';
+import type { Link } from '../checks/kit/links.ts';
 import { type NodeState, nodesToAsk, planLate, planSweep } from './plan.ts';
 
 const NODES = 80;
@@ -70,12 +71,49 @@ test('one way to a node that begins to listen late, from all that were swept bef
   const plan = (states: ReadonlyMap<string, NodeState>, sources: readonly string[]) =>
     planSweep(inventory, { kind: 'cluster' }, small, states, new Set(sources)).probes;
   const planned = [...plan(first, ['node-1', 'node-2']), ...plan(all, ['node-3'])];
-  const late = planLate(inventory, { kind: 'cluster' }, small, all, new Set(all.keys()), planned);
+  const { probes: late, instead } = planLate(inventory, { kind: 'cluster' }, small, all, new Set(all.keys()), planned);
+  expect(instead.size).toBe(0);
   expect(late.map(({ id, late: isLate }) => [id, isLate])).toEqual([
     ['node-to-node udp node-1 > node-3 10.28.0.13', true],
     ['node-to-node udp node-2 > node-3 10.28.0.13', true],
   ]);
   const sources = new Set(['node-1', 'node-3']);
-  expect(planLate(inventory, { kind: 'cluster' }, small, all, sources, planned)).toEqual(late.slice(0, 1));
-  expect(planLate(inventory, { kind: 'cluster' }, small, all, sources, [...planned, ...late])).toEqual([]);
+  expect(planLate(inventory, { kind: 'cluster' }, small, all, sources, planned).probes).toEqual(late.slice(0, 1));
+  expect(planLate(inventory, { kind: 'cluster' }, small, all, sources, [...planned, ...late]).probes).toEqual([]);
+});
+
+const UPLINK: Link = {
+  name: 'eth0',
+  index: 2,
+  peer: null,
+  kind: 'physical',
+  up: true,
+  carrier: true,
+  mtu: 1500,
+  mac: null,
+  master: null,
+  addresses: [],
+  vxlan: null,
+  packets: null,
+};
+const withMtu = (mtu: number): NodeState => ({
+  ...ROOM,
+  listening: { node: null, pod: null },
+  network: { uplink: { ...UPLINK, mtu }, bridge: null, overlay: null },
+});
+
+test('packets that were larger than their target takes, which said so late, are replaced by such as it takes', () => {
+  const two = nodes.slice(0, 2);
+  const first = new Map([['node-1', withMtu(9000)]]);
+  const all = new Map([...first, ['node-2', withMtu(1500)]]);
+  const planned = planSweep(inventory, { kind: 'cluster' }, two, first, new Set(['node-1'])).probes;
+  const sizes = planned.flatMap(({ id, bytes }) => (bytes === undefined ? [] : [id]));
+  expect(sizes).toEqual(['full-size-packets ping 9000 bytes node-1 > node-2 10.28.0.12']);
+  const again = planLate(inventory, { kind: 'cluster' }, two, all, new Set(['node-1']), planned);
+  expect(again.probes.map(({ id, late }) => [id, late])).toEqual([
+    ['full-size-packets ping 1500 bytes node-1 > node-2 10.28.0.12', true],
+  ]);
+  expect([...again.instead]).toEqual([[sizes[0], again.probes[0]]]);
+  const only = planLate(inventory, { kind: 'cluster' }, two, all, new Set(['node-1']), planned, new Set(sizes));
+  expect([only.probes, only.instead.size]).toEqual([[], 0]);
 });

@@ -136,9 +136,13 @@ export function planSweep(
   return { probes: [...known.values()], omitted };
 }
 
+/** Probes that are sent when the rest of the first round is through; some `instead` of one that is planned, by its id. */
+export type LatePlan = { readonly probes: readonly Probe[]; readonly instead: ReadonlyMap<string, Probe> };
+
 /**
- * The probes that go one way to nodes which began to listen when others had been swept: what of a plan for all nodes that
- * have answered by now is not in `planned`. `sources` are those that can still send. Pure.
+ * What nodes that answered late make of the plan: the probes that go one way to them, as they began to listen when others
+ * had been swept, and packets of full size whose target takes others than those that were sent before it said so.
+ * `sources` are the nodes that can still send, `only` the ids that are wanted, of all when absent. Pure.
  */
 export function planLate(
   inventory: Inventory,
@@ -147,12 +151,27 @@ export function planLate(
   states: ReadonlyMap<string, NodeState>,
   sources: ReadonlySet<string>,
   planned: readonly Probe[],
-): readonly Probe[] {
-  if (!listensAtOnce(nodes)) return [];
+  only?: ReadonlySet<string>,
+): LatePlan {
   const known = new Set(planned.map(({ id }) => id));
-  return planSweep(inventory, request, nodes, states, sources).probes.flatMap((probe) =>
-    probe.method === 'udp' && !known.has(probe.id) ? [{ ...probe, late: true }] : [],
+  const bySize = new Map(planned.flatMap((probe) => (probe.bytes === undefined ? [] : [[sizedWay(probe), probe.id] as const])));
+  const probes = planSweep(inventory, request, nodes, states, sources).probes.flatMap((probe) =>
+    !known.has(probe.id) &&
+    (only?.has(probe.id) ?? true) &&
+    (probe.bytes !== undefined || (probe.method === 'udp' && listensAtOnce(nodes)))
+      ? [{ ...probe, late: true }]
+      : [],
   );
+  const instead = probes.flatMap((probe) => {
+    const before = probe.bytes === undefined ? undefined : bySize.get(sizedWay(probe));
+    return before === undefined ? [] : [[before, probe] as const];
+  });
+  return { probes, instead: new Map(instead) };
+}
+
+/** What a packet of full size is sent for, whatever its size. */
+function sizedWay({ check, from, to }: Probe): string {
+  return `${check} ${from.node} ${from.pod ?? ''} ${to.ip}`;
 }
 
 /** Whether agents open their ears before the sweep. */

@@ -39,7 +39,7 @@ export function probeKey(probe: Probe): string {
   const where = `${placeOf(probe)} round ${probe.round}`;
   switch (probe.method) {
     case 'ping':
-      return `ping ${where} ${probe.bytes ?? PING_BYTES} bytes x${probe.count}`;
+      return `ping ${where} ${probe.bytes ?? PING_BYTES} bytes x${probe.count}${probe.late === true ? ' late' : ''}`;
     case 'arp':
       return `arp ${probe.to.ip}`;
     case 'exec':

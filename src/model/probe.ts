@@ -21,7 +21,7 @@ export type ProbeMethod = z.infer<typeof ProbeMethod>;
  * `receiver` the node whose agent counts one-way datagrams; `sibling` the id of the probe that asks the same question
  * by another protocol or one at a time, so that one that is merely filtered can be told from one that is broken; `repeats` the id of the
  * probe that this one measures again with more packets; `late` that it was sent when the rest of its round was through, as
- * its target began to listen late; `listens` says that
+ * its target began to listen late, or said late how large its packets may be; `listens` says that
  * something is known to listen on the port, so that a refusal does not come from the target; `expect` is `deny` when a
  * NetworkPolicy forbids it. Probes of one `group` go to targets that stand in for each other, and ask each for what it need
  * not know: that it refuses is an answer, and that it fails is an error only where another one does not.
