@@ -180,18 +180,20 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const first = await firstToAnswer(sessions, limits, (ready) => onPhase('starting', ready, nodes.length));
   onPhase('sweep', first.length, nodes.length);
   const begun = sweep(first);
-  const others = sessions
+  const late = sessions
     .filter((session) => !first.includes(session))
     .map(async (session) => {
       if (await session.ready) await sweep([session]);
     });
   await begun;
-  await waitForLate(sessions, others, probes, swept, limits);
+  await waitForLate(sessions, late, probes, swept, limits);
 
   const usable = (): readonly Session[] => sessions.filter((session) => session.isUsable() && swept.has(session.node));
   const sources = new Set(usable().map(({ node }) => node));
-  const late = planLate(inventory, request, nodes, states, sources, probes, only);
-  await send(late.probes, late.instead);
+  if (late.length > 0) {
+    const more = planLate(inventory, request, nodes, states, sources, probes, only);
+    await send(more.probes, more.instead);
+  }
   await Promise.all(
     usable().map((session) =>
       session.perform(
