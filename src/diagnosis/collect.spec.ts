@@ -118,6 +118,31 @@ test('the ways to a node that answers late are measured as well', async () => {
   expect([oneWay(run), run.plan.omitted]).toEqual([EVERY_WAY, []]);
 });
 
+/** An agent on a node whose uplink has this MTU; packets of 9000 bytes get no answer anywhere. */
+const uplinkOf =
+  (index: number, mtu: number): Says =>
+  (operation) => {
+    if (operation.op === 'ping' && operation.bytes === 9000)
+      return operation.targets.map((ip) => `${ip} is unreachable`).join('\n');
+    if (operation.op !== 'run' || !operation.argv.includes('address')) return inOrder(operation);
+    const addresses = [{ family: 'inet', local: `10.28.0.1${index}`, prefixlen: 24 }];
+    return [{ ifname: 'eth0', flags: ['UP'], mtu, operstate: 'UP', addr_info: addresses }];
+  };
+
+test('packets that are larger than a node takes which answers late are sent again with its size, and do not count', async () => {
+  const agents = { 'node-1': uplinkOf(1, 9000), 'node-2': uplinkOf(2, 9000), 'node-3': uplinkOf(3, 1500) };
+  const { plan, evidence } = await collected(agents, 'node-3');
+  const results = probeResults(plan.probes, new Map(evidence.map((item) => [item.node, item])), tagsOf(plan.probes));
+  const toLate = plan.probes.filter(({ bytes, from, to }) => bytes !== undefined && from.pod === null && to.node === 'node-3');
+  expect(toLate.map(({ id, late }) => [id, late, results.get(id)?.status])).toEqual([
+    ['full-size-packets ping 1500 bytes node-1 > node-3 10.28.0.13', true, 'pass'],
+    ['full-size-packets ping 1500 bytes node-2 > node-3 10.28.0.13', true, 'pass'],
+  ]);
+  // What nodes know an exchange by is still its own.
+  const exchanges = plan.probes.filter(({ method }) => method === 'tcp');
+  expect(new Set(exchanges.map(({ id }) => results.get(id)?.status))).toEqual(new Set(['pass']));
+});
+
 const deaf: Says = (operation) => (operation.op === 'listen' ? null : inOrder(operation));
 const GAP = { what: 'one-way probes to the node', where: 'node-2', reason: 'listen node: too many open files' };
 

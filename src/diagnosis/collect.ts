@@ -163,7 +163,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     await send(planFollowUps(focus, inventory, nodes, states));
   }
 
-  /** Adds probes to the plan, or puts them in the place of others, and sends them. */
+  /** Adds probes to the plan, or puts them where others stood (nodes know a probe by its place), and sends them. */
   async function send(planned: readonly Probe[], instead: ReadonlyMap<string, Probe> = new Map()): Promise<void> {
     const others = new Set(instead.values());
     for (const [index, probe] of probes.entries()) probes[index] = instead.get(probe.id) ?? probe;

@@ -318,7 +318,7 @@ type Active = z.infer<typeof Active>;
 /**
  * Puts a fault into a lab, proves that it is there and returns where. Without a place it takes the second node, and the
  * third as its peer, as far as there are so many. Throws for an unknown fault or node, for one that is there already, when
- * it cannot be put in, and when the proof fails; the fault is taken out again then.
+ * it cannot be put in, and when the proof fails; after the last alone the lab is as it was.
  */
 export async function injectFault(lab: Handle, name: string, place: Partial<At> = {}): Promise<{ fault: Fault; at: At }> {
   const fault = findFault(name);
